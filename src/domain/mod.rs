@@ -1,0 +1,18 @@
+//! The rules: what a push means, who may do what, and when. Pure: no I/O, no clock, no randomness of its own,
+//! and nothing of the crate but this module.
+
+pub mod account;
+pub mod delivery;
+pub mod group;
+pub mod id;
+pub mod mask;
+pub mod modifier;
+pub mod params;
+pub mod permission;
+pub mod pusher;
+pub mod refusal;
+pub mod resolve;
+pub mod retry;
+pub mod schedule;
+pub mod task;
+pub mod time;

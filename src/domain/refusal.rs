@@ -1,0 +1,127 @@
+//! Why a request that is understood is refused: a closed list, each with a stable code.
+
+use super::id::PusherId;
+use super::params::ParamType;
+
+/// What is wrong with one parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamProblem {
+    /// The parameter at fault, as the caller would name it (`p1.title` for a member's).
+    pub param: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// The ways in which a parameter can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// Required, and absent or empty.
+    Missing,
+    /// The value is not of the declared type.
+    NotA(ParamType),
+    /// The text is longer than so many characters.
+    TooLong(usize),
+    /// Not among the words allowed.
+    NotOneOf(Vec<String>),
+    /// Smaller than allowed; the limit as text.
+    Below(String),
+    /// Larger than allowed; the limit as text.
+    Above(String),
+    /// A URL of a scheme other than these.
+    SchemeNotIn(Vec<String>),
+    /// Not a name that a parameter may have.
+    BadName,
+    /// A reserved name that cannot be predefined.
+    Reserved,
+    /// A predefined value still has this placeholder open.
+    Unfilled(u32),
+    /// A dotted name addresses a member that the Group does not have.
+    UnknownMember,
+    /// A list or an object cannot be inserted into a placeholder.
+    NotInsertable,
+    /// Holds a NUL character.
+    HoldsNul,
+    /// Not whole seconds from 0 to 86400.
+    BadDelay,
+    /// Not a time in one of the accepted forms.
+    BadAt,
+    /// The time has passed.
+    AtInPast,
+    /// The time is more than seven days ahead.
+    AtTooFar,
+    /// `delay` and `at` were both given.
+    DelayAndAt,
+    /// More parameters than allowed.
+    TooMany(usize),
+}
+
+impl Problem {
+    /// The stable code of this problem.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "param_missing",
+            Self::Unfilled(_) => "placeholder_unfilled",
+            Self::AtInPast => "at_in_past",
+            Self::AtTooFar => "at_too_far",
+            _ => "param_invalid",
+        }
+    }
+}
+
+/// A request that is understood and refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Parameters at fault: all of them, never none.
+    Params(Vec<ParamProblem>),
+    /// A field of a Pusher, an account or a query is not acceptable; field and reason code.
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with it, a stable word (`empty`, `too_long`, `unknown` …).
+        reason: &'static str,
+    },
+    /// The base is no Pusher that the caller may build on.
+    BaseUnknown(PusherId),
+    /// Following the bases leads back to the same Pusher.
+    Cycle(PusherId),
+    /// The chain of bases is longer than this.
+    ChainTooDeep(usize),
+    /// A Group's member leads to another Group.
+    GroupInGroup(PusherId),
+    /// A Group has no members.
+    GroupEmpty,
+    /// A Group may have no more members than this.
+    GroupFull(usize),
+    /// Two members of a Group have the same name.
+    MemberNameTaken(String),
+    /// Others build on this Pusher.
+    PusherInUse(Vec<PusherId>),
+    /// A shared Pusher no longer changes.
+    SharedIsFinal,
+    /// The state does not allow this; the state it is in.
+    WrongState(&'static str),
+}
+
+impl Refusal {
+    /// The stable code that a client may rely on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Params(problems) => {
+                let mut codes = problems.iter().map(|p| p.problem.code());
+                let first = codes.next().unwrap_or("param_invalid");
+                if codes.all(|code| code == first) { first } else { "param_invalid" }
+            }
+            Self::Field { .. } => "field_invalid",
+            Self::BaseUnknown(_) => "base_unknown",
+            Self::Cycle(_) => "pusher_cycle",
+            Self::ChainTooDeep(_) => "chain_too_deep",
+            Self::GroupInGroup(_) => "group_in_group",
+            Self::GroupEmpty => "group_empty",
+            Self::GroupFull(_) => "group_full",
+            Self::MemberNameTaken(_) => "member_name_taken",
+            Self::PusherInUse(_) => "pusher_in_use",
+            Self::SharedIsFinal => "shared_is_final",
+            Self::WrongState(_) => "wrong_state",
+        }
+    }
+}

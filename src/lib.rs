@@ -1,0 +1,3 @@
+//! Fanfare: one HTTP call becomes messages on any channel.
+
+pub mod domain;
