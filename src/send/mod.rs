@@ -1,0 +1,3 @@
+//! The only place that talks to the outside.
+
+pub mod guard;
