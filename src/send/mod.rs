@@ -1,3 +1,109 @@
-//! The only place that talks to the outside.
+//! The only place that talks to the outside: takes a finished request or mail, makes one attempt and hands back the
+//! answer or why there is none. Decides nothing about success or about trying again later.
 
 pub mod guard;
+mod http;
+mod mail;
+mod relays;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::delivery::{Answer, Outgoing, Relay, SendFailure};
+
+pub use mail::parse_relay_url;
+
+/// The limits that every attempt keeps to.
+#[derive(Debug, Clone)]
+pub struct SenderConfig {
+    /// What may be reached although it is private.
+    pub allow: guard::Allow,
+    /// For name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// For one attempt from its start, with redirects, to the last byte of the answer.
+    pub attempt_timeout: Duration,
+    /// Bytes of an answer's body that are kept; no more are read.
+    pub max_answer: usize,
+    /// How many redirects a GET follows.
+    pub max_redirects: usize,
+    /// Sent unless the request brings its own.
+    pub user_agent: String,
+    /// Connections to one relay at a time; a mail past that waits, within its attempt.
+    pub mail_connections: usize,
+    /// The relay of the operator's own settings, which may stand at a private address. Only a mail for exactly this
+    /// relay, credentials included, is exempt from the guard.
+    pub own_relay: Option<Relay>,
+    /// Certificates (DER) to trust besides the built-in roots, such as those of a house's own authority.
+    pub extra_roots: Vec<Vec<u8>>,
+}
+
+impl Default for SenderConfig {
+    fn default() -> Self {
+        Self {
+            allow: guard::Allow::default(),
+            connect_timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(15),
+            max_answer: 64 * 1024,
+            max_redirects: 3,
+            user_agent: concat!("Fanfare/", env!("CARGO_PKG_VERSION")).to_owned(),
+            mail_connections: 4,
+            own_relay: None,
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+/// Sends requests and mails, over connections that it keeps for the next ones. Meant to be shared.
+pub struct Sender {
+    http: http::HttpSender,
+    mail: mail::MailSender,
+}
+
+impl Sender {
+    /// Opens nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A certificate among `extra_roots` cannot be read, or the user agent is no header value.
+    pub fn new(config: SenderConfig) -> anyhow::Result<Sender> {
+        tls::install_provider();
+        let config = Arc::new(config);
+        Ok(Sender { http: http::HttpSender::new(Arc::clone(&config))?, mail: mail::MailSender::new(config)? })
+    }
+
+    /// Makes one attempt.
+    ///
+    /// # Errors
+    ///
+    /// No answer came, or the relay refused the mail. An HTTP answer of any status is an `Answer`.
+    pub async fn send(&self, outgoing: &Outgoing) -> Result<Answer, SendFailure> {
+        match outgoing {
+            Outgoing::Http(request) => self.http.send(request).await,
+            Outgoing::Mail(mail) => self.mail.send(mail).await,
+        }
+    }
+}
+
+/// A failure that another attempt may get past.
+fn passing(code: &'static str, message: impl Into<String>) -> SendFailure {
+    SendFailure { code, message: message.into(), retry: true, status: None }
+}
+
+/// A failure that every attempt would meet.
+fn lasting(code: &'static str, message: impl Into<String>) -> SendFailure {
+    SendFailure { code, message: message.into(), retry: false, status: None }
+}
+
+fn timed_out(limit: Duration) -> SendFailure {
+    passing("timeout", format!("The answer was not complete after {} seconds.", limit.as_secs_f32()))
+}
+
+fn blocked(reason: guard::Blocked) -> SendFailure {
+    match reason {
+        guard::Blocked::NotFound => passing("dns_failed", "The host's name has no address."),
+        guard::Blocked::Refused => {
+            lasting("address_refused", "The host is at an address that deliveries may not reach.")
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One mail attempt: builds the message and hands it to its relay. Keeps no mail and repeats none.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use lettre::Message;
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::response::Response;
+use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::relays::{Phase, Relays};
+use super::{SenderConfig, lasting, passing, timed_out, tls};
+use crate::domain::delivery::{Answer, Mail, MailSecurity, Relay, SendFailure};
+
+/// Characters of a relay's reply that are told to people.
+const REPLY_SHOWN: usize = 200;
+
+pub(super) struct MailSender {
+    relays: Relays,
+    config: Arc<SenderConfig>,
+}
+
+/// What went wrong between this side and a relay.
+pub(super) enum MailFault {
+    Smtp(Phase, lettre::transport::smtp::Error),
+    Told(SendFailure),
+}
+
+impl MailSender {
+    pub(super) fn new(config: Arc<SenderConfig>) -> anyhow::Result<Self> {
+        let relays = Relays::new(Arc::clone(&config)).context("the mail sender cannot be set up")?;
+        Ok(Self { relays, config })
+    }
+
+    pub(super) async fn send(&self, mail: &Mail) -> Result<Answer, SendFailure> {
+        let message = compose(mail)?;
+        let formatted = message.formatted();
+        let attempt = self.relays.deliver(&mail.relay, message.envelope(), &formatted);
+        match timeout(self.config.attempt_timeout, attempt).await {
+            Err(_) => Err(timed_out(self.config.attempt_timeout)),
+            Ok(Ok(response)) => Ok(answer(&response)),
+            Ok(Err(MailFault::Told(failure))) => Err(failure),
+            Ok(Err(MailFault::Smtp(phase, error))) => Err(explain(phase, &error, &mail.relay)),
+        }
+    }
+}
+
+fn answer(response: &Response) -> Answer {
+    let text: Vec<&str> = response.message().collect();
+    Answer { status: response.code().into(), headers: Vec::new(), body: text.join("\n").into_bytes() }
+}
+
+fn compose(mail: &Mail) -> Result<Message, SendFailure> {
+    let from = mailbox(&mail.from, "sender")?;
+    let id = message_id(&mail.message_id, from.email.domain())?;
+    let mut builder = Message::builder().from(from).message_id(Some(id)).subject(one_line(&mail.subject));
+    for to in &mail.to {
+        builder = builder.to(mailbox(to, "recipient")?);
+    }
+    for cc in &mail.cc {
+        builder = builder.cc(mailbox(cc, "copy recipient")?);
+    }
+    for bcc in &mail.bcc {
+        builder = builder.bcc(mailbox(bcc, "blind copy recipient")?);
+    }
+    if let Some(reply_to) = &mail.reply_to {
+        builder = builder.reply_to(mailbox(reply_to, "reply")?);
+    }
+    // The builder adds the date.
+    let message = match &mail.html {
+        Some(html) => builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), html.clone())),
+        None => builder.singlepart(SinglePart::plain(mail.text.clone())),
+    };
+    message.map_err(|_| lasting("request_invalid", "The mail has no recipient."))
+}
+
+fn mailbox(text: &str, what: &str) -> Result<Mailbox, SendFailure> {
+    let invalid = || lasting("request_invalid", format!("The {what} address is not a mail address."));
+    if text.chars().any(char::is_control) {
+        return Err(invalid());
+    }
+    text.trim().parse().map_err(|_| invalid())
+}
+
+/// The identifier in angle brackets; one without a domain gets the sender's.
+fn message_id(id: &str, domain: &str) -> Result<String, SendFailure> {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>');
+    if id.is_empty() || !id.chars().all(plain) {
+        return Err(lasting("request_invalid", "The mail's identifier is not valid."));
+    }
+    Ok(if id.contains('@') { format!("<{id}>") } else { format!("<{id}@{domain}>") })
+}
+
+/// A header is one line: what would end it becomes a space.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Says why the relay has not taken the mail.
+fn explain(phase: Phase, error: &lettre::transport::smtp::Error, relay: &Relay) -> SendFailure {
+    if let Some(code) = error.status() {
+        let code = u16::from(code);
+        return SendFailure { status: Some(code), ..refusal(phase, code, error, relay) };
+    }
+    if let Some(failure) = tls::failure(error) {
+        return failure;
+    }
+    if error.is_timeout() {
+        return passing("timeout", "The relay did not accept a connection in time.");
+    }
+    match phase {
+        Phase::Login if error.is_client() => {
+            lasting("relay_auth_failed", "The relay offers no way to log in that this server knows.")
+        }
+        Phase::Transfer if error.is_client() => {
+            lasting("request_invalid", "The relay does not take addresses outside of ASCII.")
+        }
+        Phase::Connect if !error.is_response() => {
+            passing("connect_failed", "No connection to the relay could be made.")
+        }
+        _ => passing("connection_lost", "The connection to the relay ended before it answered."),
+    }
+}
+
+fn refusal(phase: Phase, code: u16, error: &lettre::transport::smtp::Error, relay: &Relay) -> SendFailure {
+    if matches!(code, 530 | 534 | 535) || (phase == Phase::Login && code >= 500) {
+        // The reply is left out: it answers the name and the password.
+        return lasting("relay_auth_failed", format!("The relay refused the login ({code})."));
+    }
+    let reply = reply_text(error, relay);
+    if code < 500 {
+        passing("relay_unavailable", format!("The relay cannot take the mail now ({code}): {reply}"))
+    } else {
+        lasting("relay_refused", format!("The relay refused the mail ({code}): {reply}"))
+    }
+}
+
+/// What the relay said, on one line, cut, without the password.
+fn reply_text(error: &lettre::transport::smtp::Error, relay: &Relay) -> String {
+    let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let said = match &relay.credentials {
+        Some((_, password)) if !password.is_empty() => said.replace(password.as_str(), "****"),
+        _ => said,
+    };
+    one_line(said.trim()).chars().take(REPLY_SHOWN).collect()
+}
+
+/// Reads a relay's address: `smtps://` is TLS from the first byte (port 465), `smtp://` with `?tls=required` is
+/// STARTTLS (587), `smtp://` alone is plain text (25). Name and password are percent-encoded.
+///
+/// # Errors
+///
+/// A text that says what is wrong, without repeating the address.
+pub fn parse_relay_url(url: &str) -> Result<Relay, String> {
+    let url = Url::parse(url.trim()).map_err(|_| "is not an address such as smtp://user:pass@host:587?tls=required")?;
+    let mut required = false;
+    for (key, value) in url.query_pairs() {
+        match (&*key, &*value) {
+            ("tls", "required") => required = true,
+            ("tls", _) => return Err("`tls` can only be `required`".to_owned()),
+            _ => return Err("knows no option but `tls`".to_owned()),
+        }
+    }
+    let (security, port) = match (url.scheme(), required) {
+        ("smtps", _) => (MailSecurity::Tls, 465),
+        ("smtp", true) => (MailSecurity::StartTls, 587),
+        ("smtp", false) => (MailSecurity::None, 25),
+        _ => return Err("begins with neither smtp:// nor smtps://".to_owned()),
+    };
+    if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+        return Err("has something after the host that is not an option".to_owned());
+    }
+    let host = match Host::parse(url.host_str().unwrap_or_default()) {
+        Ok(Host::Ipv6(ip)) => ip.to_string(),
+        Ok(host) => host.to_string(),
+        Err(_) => return Err("names no valid host".to_owned()),
+    };
+    let port = url.port().unwrap_or(port);
+    Ok(Relay { host, port, security, credentials: credentials(&url)? })
+}
+
+fn credentials(url: &Url) -> Result<Option<(String, String)>, String> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
+    let not_text = |_| "has a name or password that is not text".to_owned();
+    match (url.username(), url.password()) {
+        ("", None) => Ok(None),
+        ("", Some(_)) | (_, None) => Err("needs both a name and a password, or neither".to_owned()),
+        (name, Some(password)) => Ok(Some((decoded(name).map_err(not_text)?, decoded(password).map_err(not_text)?))),
+    }
+}
+
+#[cfg(test)]
+#[path = "mail_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! What an address of a relay means, and what a mail becomes.
+
+use super::*;
+
+fn relay(url: &str) -> Relay {
+    parse_relay_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+fn mail() -> Mail {
+    Mail {
+        relay: relay("smtp://localhost"),
+        from: "Fanfare <push@example.org>".to_owned(),
+        to: vec!["ann@example.net".to_owned()],
+        cc: Vec::new(),
+        bcc: Vec::new(),
+        reply_to: None,
+        subject: "disk full".to_owned(),
+        text: "90 %".to_owned(),
+        html: None,
+        message_id: "task1".to_owned(),
+    }
+}
+
+fn composed(mail: &Mail) -> String {
+    String::from_utf8(compose(mail).unwrap().formatted()).unwrap()
+}
+
+#[test]
+fn a_relay_address_says_host_port_security_and_login() {
+    use MailSecurity::{None as Plain, StartTls, Tls};
+    let cases = [
+        ("smtp://mail.example.org", "mail.example.org", 25, Plain),
+        ("smtp://mail.example.org/", "mail.example.org", 25, Plain),
+        ("smtp://Mail.Example.org:2525", "mail.example.org", 2525, Plain),
+        ("smtp://mail.example.org?tls=required", "mail.example.org", 587, StartTls),
+        (" smtp://mail.example.org:25?tls=required ", "mail.example.org", 25, StartTls),
+        ("smtps://mail.example.org", "mail.example.org", 465, Tls),
+        ("smtps://mail.example.org:4650?tls=required", "mail.example.org", 4650, Tls),
+        ("smtp://10.0.0.1", "10.0.0.1", 25, Plain),
+        ("smtp://[::1]:26", "::1", 26, Plain),
+    ];
+    for (url, host, port, security) in cases {
+        assert_eq!(relay(url), Relay { host: host.to_owned(), port, security, credentials: None }, "{url}");
+    }
+    let login = relay("smtp://ann%40example.org:p%3As%2Fs%25@host:587?tls=required").credentials;
+    assert_eq!(login, Some(("ann@example.org".to_owned(), "p:s/s%".to_owned())));
+}
+
+#[test]
+fn a_wrong_relay_address_is_refused_without_repeating_it() {
+    let wrong = [
+        "",
+        "hunter2",
+        "http://ann:hunter2@host",
+        "smtp://",
+        "smtp:host",
+        "smtp://ann@host",
+        "smtp://:hunter2@host",
+        "smtp://host/hunter2",
+        "smtp://host?tls=hunter2",
+        "smtp://host?hunter2=1",
+        "smtp://host#hunter2",
+        "smtp://ann:%ff@host",
+        "smtp://ann:hunter2@ho%20st",
+        "smtp://host:99999",
+        "smtp://ann:hunter2@host:port",
+    ];
+    for url in wrong {
+        let error = parse_relay_url(url).expect_err(url);
+        assert!(!error.contains("hunter2") && !error.contains("ann"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn the_message_id_is_the_tasks_and_takes_the_senders_domain() {
+    assert!(composed(&mail()).contains("Message-ID: <task1@example.org>\r\n"));
+    let given = Mail { message_id: "task1@fanfare.example".to_owned(), ..mail() };
+    assert!(composed(&given).contains("Message-ID: <task1@fanfare.example>\r\n"));
+}
+
+#[test]
+fn what_would_break_out_of_a_header_does_not() {
+    let mail = Mail { subject: "hi\r\nBcc: eve@example.net\r\n\r\nbody".to_owned(), ..mail() };
+    let text = composed(&mail);
+    assert!(text.contains("Subject: hi  Bcc: eve@example.net    body\r\n"), "{text}");
+    for wrong in [
+        Mail { from: "a@example.org\r\nBcc: eve@example.net".to_owned(), ..self::mail() },
+        Mail { to: vec!["ann@example.net\nX: y".to_owned()], ..self::mail() },
+        Mail { message_id: "a>\r\nBcc: eve@example.net".to_owned(), ..self::mail() },
+        Mail { message_id: String::new(), ..self::mail() },
+    ] {
+        assert_eq!(compose(&wrong).map(|_| ()).unwrap_err().code, "request_invalid");
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_final() {
+    let lists = |to: &[&str]| to.iter().map(|&to| to.to_owned()).collect::<Vec<_>>();
+    for wrong in [
+        Mail { from: "nobody".to_owned(), ..mail() },
+        Mail { to: lists(&["ann@example.net", "@example.net"]), ..mail() },
+        Mail { to: lists(&[""]), ..mail() },
+        Mail { to: Vec::new(), ..mail() },
+        Mail { cc: lists(&["a b@example.net"]), ..mail() },
+        Mail { bcc: lists(&["ann"]), ..mail() },
+        Mail { reply_to: Some("<>".to_owned()), ..mail() },
+    ] {
+        let failure = compose(&wrong).map(|_| ()).unwrap_err();
+        assert_eq!((failure.code, failure.retry), ("request_invalid", false), "{wrong:?}");
+    }
+}
+
+#[test]
+fn blind_copies_stand_in_the_envelope_only() {
+    let mail = Mail { to: Vec::new(), bcc: vec!["eve@example.net".to_owned()], ..mail() };
+    let message = compose(&mail).unwrap();
+    assert_eq!(message.envelope().to().len(), 1);
+    assert!(!composed(&mail).contains("eve"));
+}

@@ -1,0 +1,12 @@
+//! What the integration tests share: servers on loopback that record what reaches them.
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub mod certificates;
+pub mod http_sink;
+pub mod mime;
+pub mod smtp_sink;
+
+use std::time::Duration;
+
+/// How long a test waits for what it expects before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(10);
