@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -101,6 +101,9 @@ impl HttpSender {
             self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         if !request.body.is_empty() {
             builder = builder.body(request.body.clone());
+        } else if !matches!(request.method, Method::GET | Method::HEAD) {
+            // Left to itself the client says nothing, and some servers insist (411).
+            builder = builder.header(CONTENT_LENGTH, 0);
         }
         builder.send().await.map_err(|error| explain(&error.without_url()))
     }

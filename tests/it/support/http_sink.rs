@@ -282,6 +282,8 @@ async fn answer(
     body: &[u8],
 ) -> io::Result<()> {
     head(stream, status, headers, body.len()).await?;
+    // These two have none by definition.
+    let body = if matches!(status, 204 | 304) { b"" } else { body };
     stream.write_all(body).await?;
     stream.flush().await
 }
