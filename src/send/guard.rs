@@ -188,9 +188,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         return is_public_v4(joined(s[2], s[3])) && is_public_v4(joined(!s[6], !s[7]));
     }
     let global = s[0] & 0xe000 == 0x2000;
-    let special = s[0] == 0x2001 && s[1] < 0x200 // protocol assignments
-        || s[0] == 0x2001 && s[1] == 0xdb8 // documentation
-        || s[0] == 0x3fff && s[1] < 0x1000; // documentation
+    // Protocol assignments, and twice documentation.
+    let special = s[0] == 0x2001 && (s[1] < 0x200 || s[1] == 0xdb8) || s[0] == 0x3fff && s[1] < 0x1000;
     global && !special
 }
 

@@ -19,7 +19,7 @@ pub use mail::parse_relay_url;
 pub struct SenderConfig {
     /// What may be reached although it is private.
     pub allow: guard::Allow,
-    /// For name resolution, TCP and TLS together.
+    /// For name resolution, TCP and (of requests) TLS together.
     pub connect_timeout: Duration,
     /// For one attempt from its start, with redirects, to the last byte of the answer.
     pub attempt_timeout: Duration,

@@ -5,6 +5,8 @@
 //! taken, and is dropped otherwise.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -68,7 +71,7 @@ impl Relays {
         let _permit = lane.permits.acquire().await.expect("nothing closes this semaphore");
         let mut connection = match lane.take_alive(self.config.connect_timeout).await {
             Some(connection) => connection,
-            None => self.connect(relay).await?,
+            None => self.open(relay).await?,
         };
         let response = connection.send(to, mail).await.map_err(|error| MailFault::Smtp(Phase::Transfer, error))?;
         lane.park(connection);
@@ -90,22 +93,23 @@ impl Relays {
         lane
     }
 
-    async fn connect(&self, relay: &Relay) -> Result<AsyncSmtpConnection, MailFault> {
-        let limit = self.config.connect_timeout;
-        let late = |_| MailFault::Told(passing("timeout", "The relay did not accept a connection in time."));
-        timeout(limit, self.open(relay)).await.map_err(late)?
-    }
-
-    /// Connects to an address that was checked, while TLS verifies the relay's name.
+    /// Connects to an address that was checked, while TLS verifies the relay's name. Relays may take their time to
+    /// greet, so the limit for connecting ends where the talk begins.
     async fn open(&self, relay: &Relay) -> Result<AsyncSmtpConnection, MailFault> {
         let connecting = |error| MailFault::Smtp(Phase::Connect, error);
-        let addresses = self.addresses(relay).await?;
-        let wrapped = match relay.security {
-            MailSecurity::Tls => Some(self.tls(relay).map_err(connecting)?),
-            MailSecurity::StartTls | MailSecurity::None => None,
-        };
-        let opened = AsyncSmtpConnection::connect_tokio1(&addresses[..], None, &self.hello, wrapped, None);
-        let mut connection = opened.await.map_err(connecting)?;
+        let limit = self.config.connect_timeout;
+        let resolved = timeout(limit, self.addresses(relay)).await;
+        let addresses = resolved.map_err(|_| unreachable(io::ErrorKind::TimedOut))??;
+        // One address that swallows everything leaves time for the others.
+        let each = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut connection = if relay.security == MailSecurity::Tls {
+            let tls = Some(self.tls(relay).map_err(connecting)?);
+            AsyncSmtpConnection::connect_tokio1(&addresses[..], Some(each), &self.hello, tls, None).await
+        } else {
+            let stream = connect(&addresses, each).await.map_err(unreachable)?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
+        }
+        .map_err(connecting)?;
         if relay.security == MailSecurity::StartTls {
             if !connection.can_starttls() {
                 let told = passing("tls_failed", "The relay does not offer a secure connection (STARTTLS).");
@@ -121,7 +125,7 @@ impl Relays {
         Ok(connection)
     }
 
-    async fn addresses(&self, relay: &Relay) -> Result<Vec<std::net::SocketAddr>, MailFault> {
+    async fn addresses(&self, relay: &Relay) -> Result<Vec<SocketAddr>, MailFault> {
         let host = bare_host(relay);
         if self.config.own_relay.as_ref() == Some(relay) {
             let found = tokio::net::lookup_host((host, relay.port)).await;
@@ -182,6 +186,30 @@ impl Lane {
         parked.watched = !parked.connections.is_empty();
         parked.watched
     }
+}
+
+/// A connection to the first address that takes one, each tried for so long.
+async fn connect(addresses: &[SocketAddr], each: Duration) -> Result<TcpStream, io::ErrorKind> {
+    let mut failed = io::ErrorKind::NotFound;
+    for address in addresses {
+        let tried = timeout(each, TcpStream::connect(address)).await;
+        match tried.map_err(|_| io::ErrorKind::TimedOut).and_then(|tried| tried.map_err(|error| error.kind())) {
+            Ok(stream) => {
+                // The end of a mail is a small write of its own: it shall not wait until the mail is acknowledged.
+                stream.set_nodelay(true).map_err(|error| error.kind())?;
+                return Ok(stream);
+            }
+            Err(kind) => failed = kind,
+        }
+    }
+    Err(failed)
+}
+
+fn unreachable(kind: io::ErrorKind) -> MailFault {
+    MailFault::Told(match kind {
+        io::ErrorKind::TimedOut => passing("timeout", "The relay did not accept a connection in time."),
+        _ => passing("connect_failed", "No connection to the relay could be made."),
+    })
 }
 
 /// The host without the brackets that an IPv6 address may stand in.

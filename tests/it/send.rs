@@ -252,6 +252,16 @@ async fn a_connection_that_ends_too_early_is_lost() {
 }
 
 #[tokio::test]
+async fn a_host_that_does_not_shake_hands_ends_in_a_timeout_before_the_attempt_does() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sender = Sender::new(SenderConfig { connect_timeout: ATTEMPT / 4, ..config() }).unwrap();
+    let begun = Instant::now();
+    let failure = get(&sender, format!("https://{}/", silent.local_addr().unwrap())).await.unwrap_err();
+    assert_eq!(told(&failure), ("timeout", true));
+    assert!(begun.elapsed() < ATTEMPT * 5, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_closed_port_and_an_unknown_name_are_told_apart() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let failure = get(&sender(), format!("http://{closed}/secret?key=hunter2")).await.unwrap_err();

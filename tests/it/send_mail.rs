@@ -199,13 +199,15 @@ async fn required_starttls_is_never_given_up() {
 
 #[tokio::test]
 async fn silence_ends_in_a_timeout_and_hanging_up_is_a_lost_connection() {
-    let sink = SmtpSink::start().await;
     let hasty = Sender::new(SenderConfig { attempt_timeout: ATTEMPT, ..config() }).unwrap();
-    for at in ["CONNECT", "EHLO", "RCPT", "END"] {
+    let hangs = ["CONNECT", "EHLO", "RCPT", "END"].map(async |at| {
+        let sink = SmtpSink::start().await;
         sink.script(vec![Trouble::hang(at)]);
         let failure = send(&hasty, mail(sink.relay())).await.unwrap_err();
         assert_eq!((failure.code, failure.retry), ("timeout", true), "{at}");
-    }
+    });
+    futures_util::future::join_all(hangs).await;
+    let sink = SmtpSink::start().await;
     for at in ["CONNECT", "MAIL", "END"] {
         sink.script(vec![Trouble::close(at)]);
         let failure = send(&sender(), mail(sink.relay())).await.unwrap_err();

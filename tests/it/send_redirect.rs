@@ -41,6 +41,16 @@ async fn a_get_follows_three_redirects_on_the_same_host() {
 }
 
 #[tokio::test]
+async fn credentials_in_the_address_are_the_first_requests_to_choose() {
+    let sink = HttpSink::start().await;
+    let other = format!("http://eve:guess@127.0.0.1:{}/c", sink.port());
+    sink.script(vec![redirect(301, "/b"), redirect(301, &other)]);
+    send(&sender(), "GET", format!("http://ann:hunter2@127.0.0.1:{}/a", sink.port())).await.unwrap();
+    let expected = Some("Basic YW5uOmh1bnRlcjI=");
+    assert!(sink.expect(3).await.iter().all(|request| request.header("authorization") == expected));
+}
+
+#[tokio::test]
 async fn a_fourth_redirect_is_one_too_many() {
     let sink = HttpSink::start().await;
     sink.script((0..4).map(|_| redirect(302, "/again")).collect());

@@ -28,7 +28,7 @@ impl Authority {
     /// The server side of TLS with a certificate for `name`.
     pub fn acceptor(&self, name: &str) -> TlsAcceptor {
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a host name");
-        self.accept_with(params)
+        self.accept_with(&params)
     }
 
     /// The same with a certificate that ended long ago.
@@ -36,10 +36,10 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a host name");
         params.not_before = rcgen::date_time_ymd(2001, 1, 1);
         params.not_after = rcgen::date_time_ymd(2002, 1, 1);
-        self.accept_with(params)
+        self.accept_with(&params)
     }
 
-    fn accept_with(&self, params: CertificateParams) -> TlsAcceptor {
+    fn accept_with(&self, params: &CertificateParams) -> TlsAcceptor {
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");

@@ -188,6 +188,7 @@ impl HttpSink {
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a socket");
         state.connections.fetch_add(1, Ordering::SeqCst);
         let (tls, state) = (tls.clone(), Arc::clone(&state));
         tokio::spawn(async move {

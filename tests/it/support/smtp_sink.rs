@@ -207,6 +207,7 @@ impl SmtpSink {
 
 async fn accept(listener: TcpListener, security: MailSecurity, tls: Option<TlsAcceptor>, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a socket");
         state.connections.fetch_add(1, Ordering::SeqCst);
         let open = state.open.fetch_add(1, Ordering::SeqCst) + 1;
         state.peak.fetch_max(open, Ordering::SeqCst);
