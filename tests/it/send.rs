@@ -232,6 +232,14 @@ async fn of_a_huge_answer_the_beginning_is_kept_and_the_status_counts() {
 }
 
 #[tokio::test]
+async fn nothing_is_read_past_the_limit() {
+    let sink = HttpSink::start().await;
+    sink.script(vec![Play::Trickle]);
+    let sender = Sender::new(SenderConfig { max_answer: 3, attempt_timeout: ATTEMPT, ..config() }).unwrap();
+    assert_eq!(get(&sender, sink.url()).await.unwrap().body, b"xxx");
+}
+
+#[tokio::test]
 async fn an_answer_as_long_as_the_limit_is_whole() {
     let sink = HttpSink::start().await;
     let sender = Sender::new(SenderConfig { max_answer: 10, ..config() }).unwrap();

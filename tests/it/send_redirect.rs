@@ -122,8 +122,12 @@ async fn a_redirect_may_lead_to_tls_but_not_back() {
     assert_eq!(send(&sender, "GET", plain_url.clone()).await.unwrap().status, 200);
     assert_eq!((plain.requests().len(), secure.requests().len()), (1, 1));
 
-    secure.script(vec![redirect(301, &plain_url)]);
-    let failure = send(&sender, "GET", secure.url()).await.unwrap_err();
-    assert_eq!(failure.code, "redirect_refused");
+    let same_port = secure.url().replace("https:", "http:");
+    for back in [plain_url, same_port] {
+        secure.script(vec![redirect(301, &back)]);
+        let failure = send(&sender, "GET", secure.url()).await.unwrap_err();
+        assert_eq!(failure.code, "redirect_refused");
+        assert!(failure.message.contains("secure connection"), "{}", failure.message);
+    }
     assert_eq!(plain.requests().len(), 1);
 }
