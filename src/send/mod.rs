@@ -14,8 +14,8 @@ use crate::domain::delivery::{Answer, Outgoing, Relay, SendFailure};
 
 pub use mail::parse_relay_url;
 
-/// The limits that every attempt keeps to.
-#[derive(Debug, Clone)]
+/// The limits that every attempt keeps to. It may hold a relay's password, so it has no `Debug`.
+#[derive(Clone)]
 pub struct SenderConfig {
     /// What may be reached although it is private.
     pub allow: guard::Allow,
