@@ -1,1 +1,131 @@
-//! (being written)
+//! Accounts: who they are, and which addresses and passwords are acceptable. It does not hash or store anything.
+
+use super::id::AccountId;
+use super::refusal::Refusal;
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Longest mail address, in bytes.
+const MAX_EMAIL: usize = 254;
+/// Fewest and most characters of a password.
+const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
+
+/// What an account may do beyond its own affairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Its own affairs only.
+    User,
+    /// Looks after the server and everybody on it.
+    Admin,
+}
+
+impl Role {
+    /// Both roles.
+    pub const ALL: [Self; 2] = [Self::User, Self::Admin];
+
+    /// The word for it, in the API and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role that a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// One person's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: AccountId,
+    /// As [`email_key`] gives it.
+    pub email: String,
+    pub role: Role,
+    /// The address has been proved, or an admin vouches for it.
+    pub confirmed: bool,
+    /// Shut out by an admin.
+    pub disabled: bool,
+    pub created_at: Timestamp,
+}
+
+/// The form in which a mail address is stored and compared: trimmed and in lower case. `None` if it is not an address:
+/// one `@` with something on both sides, at most 254 bytes, no space, no control character and none of `<>()[],;:\"`,
+/// which mean something of their own in a mail's header. The host may be without a dot (`root@localhost`).
+pub fn email_key(email: &str) -> Option<String> {
+    let key = email.trim().to_lowercase();
+    let bad = |c: char| c.is_whitespace() || c.is_control() || "<>()[],;:\\\"".contains(c);
+    let (user, host) = key.split_once('@')?;
+    let fits = !user.is_empty() && !host.is_empty() && !host.contains('@') && key.len() <= MAX_EMAIL;
+    if fits && !key.contains(bad) { Some(key) } else { None }
+}
+
+/// Whether a password is long enough to be one, and short enough to be hashed: 8 to 256 characters.
+///
+/// # Errors
+/// The field `password` with `too_short` or `too_long`.
+pub fn check_password(password: &str) -> Result<(), Refusal> {
+    let length = password.chars().count();
+    let reason = if length < *PASSWORD_LENGTH.start() {
+        "too_short"
+    } else if length > *PASSWORD_LENGTH.end() {
+        "too_long"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Field { field: "password", reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_a_word_of_its_own() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn addresses_are_compared_trimmed_and_in_lower_case() {
+        assert_eq!(email_key("  Ann@Example.ORG "), Some("ann@example.org".to_owned()));
+        assert_eq!(email_key("ÄNN@exämple.org"), Some("änn@exämple.org".to_owned()));
+        assert_eq!(email_key("root@localhost"), Some("root@localhost".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_address() {
+        let long = format!("{}@example.org", "a".repeat(250));
+        for text in [
+            "",
+            "ann",
+            "@b",
+            "a@",
+            "a@b@c",
+            "a b@c",
+            "a@b c",
+            "a\r\n@b",
+            "a\0@b",
+            "<a@b>",
+            "a@b,c@d",
+            "a\u{a0}b@c",
+            &long,
+        ] {
+            assert_eq!(email_key(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_has_8_to_256_characters() {
+        let field = |reason| Err(Refusal::Field { field: "password", reason });
+        assert_eq!(check_password("1234567"), field("too_short"));
+        assert_eq!(check_password("ääääääää"), Ok(()));
+        assert_eq!(check_password(&"ä".repeat(256)), Ok(()));
+        assert_eq!(check_password(&"a".repeat(257)), field("too_long"));
+    }
+}

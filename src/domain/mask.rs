@@ -1,1 +1,182 @@
-//! (being written)
+//! Secrets as they may be shown: masked in what is read, and struck out of texts such as a channel's answer.
+
+use super::params::{ParamSpec, ParamType, Params, ServiceSpec};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use url::Url;
+
+/// What stands for the part that is not shown.
+const STARS: &str = "****";
+/// Shorter secrets show nothing at all.
+const SHOWS_FROM: usize = 12;
+/// Shorter secrets are not looked for in texts: they would be found everywhere.
+const STRUCK_FROM: usize = 4;
+
+/// A secret with its middle masked, `F8Q****vue`: at most three characters of each end, at most a third of it, and
+/// nothing of a short one.
+pub fn mask(secret: &str) -> String {
+    let length = secret.chars().count();
+    if length < SHOWS_FROM {
+        return STARS.to_owned();
+    }
+    let shown = (length / 3).min(6);
+    let tail = shown / 2;
+    let head = shown - tail;
+    let chars = || secret.chars();
+    chars().take(head).chain(STARS.chars()).chain(chars().skip(length - tail)).collect()
+}
+
+/// A secret URL with all but scheme, host and port masked, `https://hooks.slack.com/****`; still a URL.
+/// What is no URL with a host is masked as any secret.
+pub fn mask_url(secret: &str) -> String {
+    let Some((url, host)) = parse_url(secret) else { return mask(secret) };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}/{STARS}", url.scheme())
+}
+
+/// A value as it may be shown: as it is if the parameter is no secret. Of lists and objects every value is masked, keys
+/// are shown; null stays null.
+pub fn mask_value(spec: &ParamSpec, value: &Value) -> Value {
+    if spec.secret { mask_all(spec.kind, value) } else { value.clone() }
+}
+
+fn mask_all(kind: ParamType, value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::String(text) => Value::String(mask_text(kind, text)),
+        Value::Bool(_) | Value::Number(_) => Value::String(STARS.to_owned()),
+        Value::Array(items) => items.iter().map(|item| mask_all(kind, item)).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), mask_all(kind, value))).collect())
+        }
+    }
+}
+
+fn mask_text(kind: ParamType, text: &str) -> String {
+    if kind == ParamType::Url { mask_url(text) } else { mask(text) }
+}
+
+fn parse_url(text: &str) -> Option<(Url, String)> {
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str().filter(|host| !host.is_empty())?.to_owned();
+    Some((url, host))
+}
+
+/// Strikes the secrets of one delivery out of texts.
+#[derive(Debug)]
+pub struct Redactor {
+    /// What to look for, longest first, and what to put instead.
+    patterns: Vec<(String, String)>,
+}
+
+impl Redactor {
+    /// Collects the secrets among a delivery's parameters: each as it is and as it looks percent-encoded, in JSON and
+    /// in base64. Of a secret URL, path and query are looked for as well, since channels repeat them without the host.
+    pub fn new(service: &ServiceSpec, params: &Params) -> Self {
+        let mut patterns = Vec::new();
+        for spec in service.params.iter().filter(|spec| spec.secret) {
+            if let Some(value) = params.get(&spec.name) {
+                collect(spec.kind, value, &mut patterns);
+            }
+        }
+        patterns.retain(|(pattern, _)| pattern.chars().count() >= STRUCK_FROM);
+        patterns.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        patterns.dedup_by(|(a, _), (b, _)| a == b);
+        Self { patterns }
+    }
+
+    /// The text with every secret replaced by its mask. The longest secret that begins at a place is the one replaced
+    /// there, and what was put in is not looked at again.
+    pub fn redact(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            match self.patterns.iter().find(|(pattern, _)| rest.starts_with(pattern.as_str())) {
+                Some((pattern, mask)) => {
+                    out.push_str(mask);
+                    rest = &rest[pattern.len()..];
+                }
+                None => {
+                    out.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        out
+    }
+}
+
+fn collect(kind: ParamType, value: &Value, patterns: &mut Vec<(String, String)>) {
+    match value {
+        Value::String(text) => collect_text(kind, text, patterns),
+        Value::Number(number) => collect_text(kind, &number.to_string(), patterns),
+        Value::Array(items) => items.iter().for_each(|item| collect(kind, item, patterns)),
+        Value::Object(fields) => fields.values().for_each(|value| collect(kind, value, patterns)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn collect_text(kind: ParamType, text: &str, patterns: &mut Vec<(String, String)>) {
+    if text.chars().count() < STRUCK_FROM {
+        return;
+    }
+    let masked = mask_text(kind, text);
+    add_forms(text, &masked, patterns);
+    if kind == ParamType::Url
+        && let Some((url, _)) = parse_url(text)
+    {
+        add_forms(url.as_str(), &masked, patterns);
+        let path = &url[url::Position::BeforePath..];
+        add_forms(path, &format!("/{STARS}"), patterns);
+        if let Some(password) = url.password() {
+            add_forms(password, STARS, patterns);
+        }
+    }
+}
+
+/// What a browser's form and most libraries leave as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// What may stand in a path or a query without being encoded.
+const IN_URL: &AsciiSet = &UNRESERVED
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';');
+
+fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
+    let quoted = Value::from(text).to_string();
+    // Without the quotes around it; one at the end of the secret itself stays.
+    let json = quoted[1..quoted.len() - 1].to_owned();
+    let mut forms = vec![text.to_owned(), json.replace('/', "\\/"), json];
+    for set in [NON_ALPHANUMERIC, UNRESERVED, IN_URL] {
+        let encoded = utf8_percent_encode(text, set).to_string();
+        forms.extend([encoded.replace("%20", "+"), lower_hex(&encoded), encoded]);
+    }
+    for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+        forms.push(engine.encode(text));
+    }
+    patterns.extend(forms.into_iter().map(|form| (form, masked.to_owned())));
+}
+
+/// `%2f` for `%2F`: both are in use.
+fn lower_hex(encoded: &str) -> String {
+    let mut out = String::with_capacity(encoded.len());
+    let mut digits = 0;
+    for c in encoded.chars() {
+        out.push(if digits > 0 { c.to_ascii_lowercase() } else { c });
+        digits = if c == '%' { 2 } else { digits.max(1) - 1 };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

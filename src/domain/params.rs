@@ -1,7 +1,11 @@
 //! Parameters: names, declared types, and how a given value becomes a value of the declared type.
 
+use super::account::email_key;
+use super::refusal::Problem;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
+use url::Url;
 
 /// Parameters by name, in the order given.
 pub type Params = Map<String, Value>;
@@ -85,3 +89,213 @@ impl ServiceSpec {
         self.params.iter().find(|spec| spec.name == name)
     }
 }
+
+/// Turns a given value into a value of the declared type. `Ok(None)` counts as absent: null, and the empty text for
+/// a type that is not text.
+///
+/// Whether an absent parameter is missed is for the caller to say: a default may stand in for it.
+///
+/// # Errors
+/// What is wrong with the value; the empty text (or list, or object) of a required parameter is `Missing`.
+pub fn convert(spec: &ParamSpec, value: &Value) -> Result<Option<Value>, Problem> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => convert_text(spec, Cow::Borrowed(text)),
+        _ => convert_other(spec, value).map(Some),
+    }
+}
+
+/// As [`convert`], for a value that is text: from a query, a form, a JSON string.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_text(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Option<Value>, Problem> {
+    check_text(&text)?;
+    if text.is_empty() {
+        return match spec.kind {
+            ParamType::String | ParamType::Text if spec.required => Err(Problem::Missing),
+            ParamType::String | ParamType::Text => Ok(Some(Value::String(String::new()))),
+            _ => Ok(None),
+        };
+    }
+    let not = || Problem::NotA(spec.kind);
+    let value = match spec.kind {
+        ParamType::String | ParamType::Text => Value::String(within(spec, text)?.into_owned()),
+        ParamType::Integer => in_range(spec, integer_text(text.trim()).ok_or_else(not)?)?,
+        ParamType::Number => in_range(spec, number_text(text.trim()).ok_or_else(not)?)?,
+        ParamType::Boolean => Value::Bool(boolean_text(text.trim()).ok_or_else(not)?),
+        ParamType::Enum => word(spec, text)?,
+        ParamType::List => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            not_empty(spec, Value::Array(parts.map(Value::from).collect()))?
+        }
+        ParamType::Object => match serde_json::from_str(&text) {
+            Ok(object @ Value::Object(_)) => not_empty(spec, object)?,
+            _ => return Err(not()),
+        },
+        ParamType::Url => url(spec, text.trim())?,
+        ParamType::Email => {
+            let address = text.trim();
+            if !is_mail_address(address) {
+                return Err(not());
+            }
+            Value::String(within(spec, Cow::Borrowed(address))?.into_owned())
+        }
+    };
+    Ok(Some(value))
+}
+
+/// Numbers, booleans, lists and objects.
+fn convert_other(spec: &ParamSpec, value: &Value) -> Result<Value, Problem> {
+    let not = || Problem::NotA(spec.kind);
+    match (spec.kind, value) {
+        (ParamType::String | ParamType::Text, Value::Number(_) | Value::Bool(_)) => {
+            Ok(Value::String(within(spec, Cow::Owned(value.to_string()))?.into_owned()))
+        }
+        (ParamType::Integer, Value::Number(number)) => in_range(spec, whole(number).ok_or_else(not)?),
+        (ParamType::Number, Value::Number(_)) => in_range(spec, value.clone()),
+        (ParamType::Boolean, Value::Bool(_)) => Ok(value.clone()),
+        (ParamType::Boolean, Value::Number(number)) => match number.as_f64() {
+            Some(0.0) => Ok(Value::Bool(false)),
+            Some(1.0) => Ok(Value::Bool(true)),
+            _ => Err(not()),
+        },
+        (ParamType::Enum, Value::Number(_) | Value::Bool(_)) => word(spec, Cow::Owned(value.to_string())),
+        (ParamType::List, Value::Array(_)) | (ParamType::Object, Value::Object(_)) => {
+            check_value(value)?;
+            not_empty(spec, value.clone())
+        }
+        _ => Err(not()),
+    }
+}
+
+/// What no text may be, whatever its type: longer than [`MAX_CONTENT`], or with a NUL that databases and mail refuse.
+///
+/// # Errors
+/// `TooLong` or `HoldsNul`.
+pub fn check_text(text: &str) -> Result<(), Problem> {
+    if text.len() > MAX_CONTENT {
+        Err(Problem::TooLong(MAX_CONTENT))
+    } else if text.contains('\0') {
+        Err(Problem::HoldsNul)
+    } else {
+        Ok(())
+    }
+}
+
+/// Applies [`check_text`] to every text in a value, the keys of objects included.
+///
+/// # Errors
+/// As [`check_text`].
+pub fn check_value(value: &Value) -> Result<(), Problem> {
+    match value {
+        Value::String(text) => check_text(text),
+        Value::Array(items) => items.iter().try_for_each(check_value),
+        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
+            check_text(key)?;
+            check_value(value)
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn within<'a>(spec: &ParamSpec, text: Cow<'a, str>) -> Result<Cow<'a, str>, Problem> {
+    match spec.max_length {
+        // A text has no more characters than bytes, so most are not counted.
+        Some(max) if text.len() > max && text.chars().count() > max => Err(Problem::TooLong(max)),
+        _ => Ok(text),
+    }
+}
+
+fn not_empty(spec: &ParamSpec, value: Value) -> Result<Value, Problem> {
+    let empty = match &value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    if empty && spec.required { Err(Problem::Missing) } else { Ok(value) }
+}
+
+fn word(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Value, Problem> {
+    if spec.values.iter().any(|word| *word == text) {
+        Ok(Value::String(text.into_owned()))
+    } else {
+        Err(Problem::NotOneOf(spec.values.clone()))
+    }
+}
+
+fn url(spec: &ParamSpec, text: &str) -> Result<Value, Problem> {
+    // The parser drops line breaks and tabs without a word; what is kept is the text as given, so they are refused.
+    let parsed = if text.chars().any(char::is_control) { None } else { Url::parse(text).ok() };
+    let parsed = parsed.ok_or(Problem::NotA(ParamType::Url))?;
+    if !spec.accepts.is_empty() && !spec.accepts.iter().any(|scheme| scheme.eq_ignore_ascii_case(parsed.scheme())) {
+        return Err(Problem::SchemeNotIn(spec.accepts.clone()));
+    }
+    Ok(Value::String(within(spec, Cow::Borrowed(text))?.into_owned()))
+}
+
+/// `user@host` or `Some Name <user@host>`.
+fn is_mail_address(text: &str) -> bool {
+    if text.chars().any(char::is_control) {
+        return false;
+    }
+    let address = match text.strip_suffix('>') {
+        None => text,
+        Some(open) => match open.rsplit_once('<') {
+            Some((name, address)) if !name.contains(['<', '>']) => address,
+            _ => return false,
+        },
+    };
+    email_key(address).is_some_and(|key| key == address.to_lowercase())
+}
+
+fn boolean_text(text: &str) -> Option<bool> {
+    let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is(["1", "true", "yes", "on"]) {
+        Some(true)
+    } else if is(["0", "false", "no", "off"]) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// A whole number given as a JSON number: `3` and `3.0`, not `3.5` or what does not fit 64 bits.
+pub(super) fn whole(number: &Number) -> Option<Value> {
+    if number.is_i64() || number.is_u64() {
+        return Some(Value::Number(number.clone()));
+    }
+    let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
+    // Printed without an exponent, an integral float is a decimal text.
+    integer_text(&format!("{float:.0}"))
+}
+
+/// A whole number in decimal, with or without a sign.
+pub(super) fn integer_text(text: &str) -> Option<Value> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
+}
+
+fn number_text(text: &str) -> Option<Value> {
+    // Words such as `inf` and `nan` are numbers to the standard library.
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
+    if !plain {
+        return None;
+    }
+    integer_text(text).or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number))
+}
+
+fn in_range(spec: &ParamSpec, value: Value) -> Result<Value, Problem> {
+    let number = value.as_f64().ok_or(Problem::NotA(spec.kind))?;
+    match (spec.min, spec.max) {
+        (Some(min), _) if number < min => Err(Problem::Below(min.to_string())),
+        (_, Some(max)) if number > max => Err(Problem::Above(max.to_string())),
+        _ => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Nothing of a secret is left, and enough to tell two apart.
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn spec(name: &str, kind: ParamType, secret: bool) -> ParamSpec {
+    ParamSpec {
+        name: name.into(),
+        kind,
+        required: false,
+        secret,
+        default: None,
+        values: Vec::new(),
+        max_length: None,
+        min: None,
+        max: None,
+        accepts: Vec::new(),
+        help: String::new(),
+        help_zh: String::new(),
+    }
+}
+
+fn redactor(kind: ParamType, value: Value) -> Redactor {
+    let params = vec![spec("key", kind, true), spec("title", ParamType::String, false)];
+    let service = ServiceSpec { id: "s".into(), accepts_any: false, params };
+    let mut given = Params::from_iter([("title".to_owned(), json!("a title in clear"))]);
+    given.insert("key".into(), value);
+    Redactor::new(&service, &given)
+}
+
+#[test]
+fn both_ends_of_a_long_secret_are_shown() {
+    for (secret, shown) in [
+        ("F8QabcdefghijklVvue", "F8Q****vue"),
+        ("", "****"),
+        ("short", "****"),
+        ("elevenchars", "****"),
+        ("twelve chars", "tw****rs"),
+        ("密密密密密密密密密密密密密密密密密密", "密密密****密密密"),
+    ] {
+        assert_eq!(mask(secret), shown, "{secret}");
+    }
+}
+
+#[test]
+fn a_masked_url_is_a_url() {
+    for (secret, shown) in [
+        ("https://hooks.slack.com/services/T0/B0/xyz", "https://hooks.slack.com/****"),
+        ("https://user:pass@example.org:8443/x?access_token=1", "https://example.org:8443/****"),
+        ("http://[::1]:80/key", "http://[::1]/****"),
+        ("not a url at all, no", "not**** no"),
+        ("mailto:someone@example.org", "mai****org"),
+    ] {
+        assert_eq!(mask_url(secret), shown, "{secret}");
+    }
+    assert!(Url::parse(&mask_url("https://hooks.slack.com/a")).is_ok());
+}
+
+#[test]
+fn only_secret_values_are_masked_whatever_their_type() {
+    let masked = |kind, value: Value| mask_value(&spec("p", kind, true), &value);
+    assert_eq!(masked(ParamType::String, json!("F8QabcdefghijklVvue")), json!("F8Q****vue"));
+    assert_eq!(masked(ParamType::Url, json!("https://a.org/key")), json!("https://a.org/****"));
+    assert_eq!(masked(ParamType::Integer, json!(123_456)), json!("****"));
+    assert_eq!(
+        masked(ParamType::Object, json!({"Authorization": "Bearer x", "n": null})),
+        json!({"Authorization": "****", "n": null})
+    );
+    assert_eq!(masked(ParamType::List, json!(["+4912345", ["x"]])), json!(["****", ["****"]]));
+    assert_eq!(mask_value(&spec("p", ParamType::String, false), &json!("in clear")), json!("in clear"));
+}
+
+#[test]
+fn every_form_of_a_secret_is_struck_out() {
+    let secret = "s3cr+t/ke\"y é?";
+    let redactor = redactor(ParamType::String, json!(secret));
+    for form in [
+        secret.to_owned(),
+        "s3cr%2Bt%2Fke%22y%20%C3%A9%3F".to_owned(),
+        "s3cr%2bt%2fke%22y%20%c3%a9%3f".to_owned(),
+        "s3cr%2Bt%2Fke%22y+%C3%A9%3F".to_owned(),
+        "s3cr+t/ke\\\"y é?".to_owned(),
+        "s3cr+t\\/ke\\\"y é?".to_owned(),
+        STANDARD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+    ] {
+        let masked = mask(secret);
+        assert_eq!(redactor.redact(&format!("[{form}] and {form}")), format!("[{masked}] and {masked}"), "{form}");
+    }
+    assert_eq!(redactor.redact("a title in clear"), "a title in clear");
+    let quoted = self::redactor(ParamType::String, json!("abc\""));
+    assert_eq!(quoted.redact(r#"{"k":"abc\""}"#), r#"{"k":"****"}"#);
+}
+
+#[test]
+fn a_secret_url_is_struck_out_without_its_host_too() {
+    let redactor = redactor(ParamType::Url, json!("https://hooks.slack.com/services/T0/xyz?k=1"));
+    assert_eq!(
+        redactor.redact("POST https://hooks.slack.com/services/T0/xyz?k=1 failed"),
+        "POST https://hooks.slack.com/**** failed"
+    );
+    assert_eq!(redactor.redact("no /services/T0/xyz?k=1 here"), "no /**** here");
+    assert_eq!(redactor.redact("https://hooks.slack.com/ is up"), "https://hooks.slack.com/ is up");
+}
+
+#[test]
+fn secrets_inside_lists_and_objects_and_the_longest_first() {
+    let redactor = redactor(ParamType::Object, json!({"a": ["abcd", "abcdefgh"], "n": 123_456, "x": "abc"}));
+    assert_eq!(redactor.redact("abcd abcdefgh 123456 abc"), "**** **** **** abc");
+}
+
+proptest! {
+    #[test]
+    fn a_mask_shows_at_most_a_third(secret in "\\PC{0,60}") {
+        let shown = mask(&secret).chars().count() - STARS.len();
+        prop_assert!(shown * 3 <= secret.chars().count());
+    }
+
+    #[test]
+    fn what_was_secret_is_not_in_the_text_afterwards(secret in "[a-z/+ \"é]{4,30}", before in "[A-Z]{0,9}", after in "[A-Z]{0,9}") {
+        let redactor = redactor(ParamType::String, json!(secret));
+        let redacted = redactor.redact(&format!("{before}{secret}{after}"));
+        prop_assert_eq!(redacted, format!("{before}{}{after}", mask(&secret)));
+    }
+}

@@ -1,0 +1,208 @@
+//! From a call and the chains that it is aimed at to the final parameters of every delivery, each with where it came
+//! from. Looks nothing up and sends nothing.
+
+mod finish;
+mod layers;
+pub(in crate::domain) mod pool;
+
+use super::group::{self, BELOW_DEALT, Rule};
+use super::id::PusherId;
+use super::modifier::Name;
+use super::params::{Params, ServiceSpec};
+use super::pusher::{Chain, Group, Preset, Strategy, Target};
+use super::refusal::{ParamProblem, Refusal};
+use super::time::Timestamp;
+use finish::{Finished, finish};
+use layers::{CONTENT, contents};
+use pool::{Faults, Origin, Pool};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// The three layers of a call.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// A JSON object or a form. A key that a form repeats is an array of strings.
+    pub body: Params,
+    /// A `text/plain` body: it stands for what `:content` stands for, with the body's precedence.
+    pub body_text: Option<String>,
+    /// `:content` in the URL, decoded. Empty is given, too.
+    pub content: Option<String>,
+    /// The query. A key that it repeats is an array of strings.
+    pub query: Params,
+}
+
+/// Where the value of a parameter comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Body,
+    /// `:content` in the URL.
+    Content,
+    Query,
+    /// Predefined by a Preset, or by a Group for its member.
+    Pusher(PusherId),
+    /// The Service's default.
+    Service,
+}
+
+impl Source {
+    /// The word for it: `body`, `content`, `query`, the Pusher's id, `service`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Body => "body",
+            Self::Content => "content",
+            Self::Query => "query",
+            Self::Pusher(id) => id.as_str(),
+            Self::Service => "service",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The final value of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// Of the declared type, placeholders filled.
+    pub value: Value,
+    pub from: Source,
+}
+
+/// One delivery through one Service.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The member's name, if a Group was called.
+    pub name: Option<String>,
+    pub service: Arc<ServiceSpec>,
+    /// The declared ones in the Service's order, then the others by name. Absent ones are left out.
+    pub params: Vec<(String, Resolved)>,
+    /// What this delivery has no use for: names as they were given, sorted, each once.
+    pub ignored: Vec<String>,
+    /// When it is to go out; not before the time of the call.
+    pub due: Timestamp,
+}
+
+impl Delivery {
+    /// The parameters without where they came from.
+    pub fn into_params(self) -> Params {
+        self.params.into_iter().map(|(name, resolved)| (name, resolved.value)).collect()
+    }
+}
+
+/// What a call comes to.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// One; for a Group one a member, in the members' order.
+    pub deliveries: Vec<Delivery>,
+    /// What no delivery has a use for: names as they were given, sorted, each once.
+    pub ignored: Vec<String>,
+    pub strategy: Strategy,
+}
+
+/// Resolves a call. The target is taken to be valid, as `pusher::follow` and the checks at saving leave it.
+///
+/// # Errors
+/// `Refusal::Params` with everything that is wrong, members' parameters named `member.param`.
+pub fn resolve(target: &Target, call: &Call, now: Timestamp) -> Result<Plan, Refusal> {
+    let mut problems = Vec::new();
+    let plan = match target {
+        Target::Single(chain) => resolve_single(chain, call, now, &mut problems),
+        Target::Group { presets, group, chains } => resolve_group(presets, group, chains, call, now, &mut problems),
+    };
+    if problems.is_empty() { Ok(plan) } else { Err(Refusal::Params(problems)) }
+}
+
+fn resolve_single(chain: &Chain, call: &Call, now: Timestamp, problems: &mut Vec<ParamProblem>) -> Plan {
+    let mut faults = Faults { problems, member: None };
+    let content = redefined(&chain.presets).unwrap_or(CONTENT);
+    let pool = layers::read(call, Some(content), Name::parse, &mut faults);
+    let Finished { delivery, .. } = descend(pool, chain, Origin::LAYERS, now, &mut faults);
+    let ignored = delivery.ignored.clone();
+    Plan { deliveries: vec![delivery], ignored, strategy: Strategy::All }
+}
+
+fn resolve_group<'a>(
+    presets: &'a [Arc<Preset>],
+    group: &'a Group,
+    chains: &'a [Chain],
+    call: &'a Call,
+    now: Timestamp,
+    problems: &mut Vec<ParamProblem>,
+) -> Plan {
+    let mut faults = Faults { problems, member: None };
+    let content = redefined(presets).or(group.redefine_content.as_deref());
+    let mut pool = layers::read(call, content, Name::parse_dotted, &mut faults);
+    for (rank, preset) in (Origin::LAYERS..).zip(presets) {
+        pool.level(&preset.params, &preset.id, rank, Name::parse_dotted, &mut faults);
+    }
+    // The Group is a level too, though nothing is predefined there.
+    pool.apply(&mut faults);
+    let mut tally = Tally::default();
+    tally.used.extend(pool.used.iter().map(|(_, given)| (*given).to_owned()));
+    let dealt = group::deal(group, pool, &mut faults);
+    tally.ignored.extend(dealt.nowhere.iter().map(|given| (*given).to_owned()));
+
+    let mut deliveries = Vec::with_capacity(chains.len());
+    for ((member, chain), mut pool) in group.pushers.iter().zip(chains).zip(dealt.pools) {
+        let mut faults = Faults { problems: &mut *problems, member: Some(&member.name) };
+        if content.is_none() {
+            deal_content(&mut pool, call, redefined(&chain.presets).unwrap_or(CONTENT));
+        }
+        pool.level(&member.params, &group.id, BELOW_DEALT, Name::parse, &mut faults);
+        let finished = descend(pool, chain, BELOW_DEALT + 1, now, &mut faults);
+        tally.add(&finished);
+        deliveries.push(finished.delivery);
+    }
+    Plan { deliveries, ignored: tally.ignored_by_all(), strategy: group.strategy }
+}
+
+/// The parameter that `:content` stands for: the nearest Preset that sets one decides.
+fn redefined(presets: &[Arc<Preset>]) -> Option<&str> {
+    presets.iter().find_map(|preset| preset.redefine_content.as_deref())
+}
+
+/// Deals `:content` to a member whose own chain decides what it stands for.
+fn deal_content<'a>(pool: &mut Pool<'a>, call: &'a Call, given: &'a str) {
+    let name = Name::parse(given).unwrap_or_else(|_| Name::plain(CONTENT));
+    for entry in contents(call, given) {
+        let rank = group::rank(Rule::Plain, entry.rank, 0);
+        pool.offer(name.clone(), entry.ranked(rank));
+    }
+}
+
+/// Goes down the Presets of a chain to its Service; `rank` is the first Preset's.
+fn descend<'a>(
+    mut pool: Pool<'a>,
+    chain: &'a Chain,
+    rank: u32,
+    now: Timestamp,
+    faults: &mut Faults<'_>,
+) -> Finished<'a> {
+    for (rank, preset) in (rank..).zip(&chain.presets) {
+        pool.level(&preset.params, &preset.id, rank, Name::parse, faults);
+    }
+    finish(pool, &chain.service, now, faults)
+}
+
+/// Which names the members had a use for.
+#[derive(Default)]
+struct Tally {
+    used: BTreeSet<String>,
+    ignored: BTreeSet<String>,
+}
+
+impl Tally {
+    fn add(&mut self, finished: &Finished<'_>) {
+        self.used.extend(finished.used.iter().map(|given| (*given).to_owned()));
+        self.ignored.extend(finished.delivery.ignored.iter().cloned());
+    }
+
+    fn ignored_by_all(self) -> Vec<String> {
+        self.ignored.difference(&self.used).cloned().collect()
+    }
+}
