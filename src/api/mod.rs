@@ -1,0 +1,5 @@
+//! The HTTP side: the only place that knows status codes, and the only place that knows poem.
+
+pub mod envelope;
+pub mod messages;
+pub mod page;
