@@ -179,6 +179,14 @@ impl ApiError {
             .with_data(data.collect())
     }
 
+    /// A parameter that is absent though required, or cannot be read as its type.
+    pub fn param(name: &str, missing: bool) -> Self {
+        let (code, reason) = if missing { ("param_missing", "missing") } else { ("param_invalid", "invalid") };
+        let problem = messages::field_reason(messages::language(), reason);
+        let data = json!([{ "param": name, "problem": problem, "code": code }]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{name}: {problem}")).with_data(data)
+    }
+
     /// A `limit` that is not from 1 to `max`.
     pub fn limit_invalid(limit: u32, max: u32) -> Self {
         let problem = if limit < 1 { Problem::Below("1".to_owned()) } else { Problem::Above(max.to_string()) };
