@@ -1,5 +1,5 @@
 //! The one shape of every answer, and the one mapping from what went wrong to status, code, text and data.
-//! No other file names a status code.
+//! No other file chooses a status code.
 
 use std::borrow::Cow;
 use std::time::Duration;

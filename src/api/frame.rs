@@ -65,7 +65,7 @@ struct Known {
 }
 
 impl Routes {
-    /// Reads them from an OpenAPI document.
+    /// Reads them from an `OpenAPI` document.
     pub fn of_document(document: &Value) -> Self {
         let mut routes = HashMap::new();
         for (path, operations) in document["paths"].as_object().into_iter().flatten() {

@@ -1,5 +1,7 @@
 //! The HTTP side: the only place that knows status codes, and the only place that knows poem.
 
+pub mod docs;
+pub mod document;
 pub mod envelope;
 pub mod fault;
 pub mod form;

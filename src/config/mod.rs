@@ -30,7 +30,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the embedded database, the key file and the operator's Services are.
     pub data_dir: PathBuf,
-    /// PostgreSQL or SQLite by URL; without one, SQLite in the data directory.
+    /// `PostgreSQL` or `SQLite` by URL; without one, `SQLite` in the data directory.
     pub database_url: Option<Secret>,
     /// How others reach this server, without a slash at the end.
     pub public_url: Option<String>,
@@ -113,13 +113,13 @@ pub struct DeliveryConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
-    /// How hard SQLite tries to have a commit on disk.
+    /// How hard `SQLite` tries to have a commit on disk.
     pub synchronous: Synchronous,
     /// Most connections at a time.
     pub max_connections: u32,
 }
 
-/// How hard SQLite tries to have a commit on disk before it answers.
+/// How hard `SQLite` tries to have a commit on disk before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronous {
