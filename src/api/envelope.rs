@@ -1,0 +1,361 @@
+//! The one shape of every answer, and the one mapping from what went wrong to status, code, text and data.
+//! No other file chooses a status code.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use poem::http::{StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::{Any, ParseFromJSON, ToJSON, Type};
+use poem_openapi::{ApiResponse, Object};
+use serde_json::{Value, json};
+
+use super::messages::{self, Notice};
+use crate::domain::refusal::{ParamProblem, Problem, Refusal};
+use crate::error::{AuthProblem, Error, Limit};
+
+/// The media type of every answer, as the document names it.
+pub const JSON: &str = "application/json";
+
+/// The answer to a request that succeeded.
+#[derive(Debug, Object)]
+#[oai(rename = "Reply")]
+struct Success<T: ParseFromJSON + ToJSON> {
+    /// True.
+    success: bool,
+    /// `0`.
+    code: String,
+    /// For people; may change.
+    message: String,
+    /// What was asked for.
+    data: T,
+}
+
+/// The answer to a request that did not succeed.
+#[derive(Debug, Object)]
+pub struct Failure {
+    /// False.
+    success: bool,
+    /// A stable word that says what went wrong.
+    code: String,
+    /// For people, in the language asked for; may change.
+    message: String,
+    /// More about it; for parameters at fault a list of `{param, problem, code}`.
+    data: Any<Value>,
+}
+
+/// Says that there is nothing to say but that it went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
+pub struct Empty {}
+
+/// Data that goes out in the envelope, with status 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply<T>(pub T);
+
+impl<T: ParseFromJSON + ToJSON> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        let message = messages::notice(messages::language(), Notice::Done).to_owned();
+        let answer = Success { success: true, code: "0".to_owned(), message, data: self.0 };
+        json_response(StatusCode::OK, &answer.to_json().unwrap_or_default())
+    }
+}
+
+impl<T: ParseFromJSON + ToJSON> ApiResponse for Reply<T> {
+    fn meta() -> MetaResponses {
+        let content = vec![MetaMediaType { content_type: JSON, schema: Success::<T>::schema_ref() }];
+        let ok = MetaResponse { description: "Done.", status: Some(200), status_range: None, content, headers: vec![] };
+        MetaResponses { responses: vec![ok] }
+    }
+
+    fn register(registry: &mut Registry) {
+        Success::<T>::register(registry);
+    }
+}
+
+/// A failure that is ready to be sent; the `Err` of every operation.
+#[derive(Debug)]
+pub struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    message: String,
+    data: Value,
+    headers: Vec<(header::HeaderName, String)>,
+}
+
+/// What a request can have wrong before any rule looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadRequest {
+    /// The body is not what its media type says.
+    BodyInvalid,
+    /// The body could not be read to its end.
+    BodyUnreadable,
+    /// The body is larger than so many bytes.
+    BodyTooLarge(usize),
+    /// The body is of a media type that is not taken.
+    MediaType,
+    /// The path or the query is not well formed.
+    RequestInvalid,
+    /// There is nothing at this path.
+    UnknownPath,
+    /// The path takes other methods: those named, separated by commas.
+    Method(String),
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let parts =
+            Parts { status, code: code.into(), message: message.into(), data: Value::Null, headers: Vec::new() };
+        Self(Box::new(parts))
+    }
+
+    fn with_data(mut self, data: Value) -> Self {
+        self.0.data = data;
+        self
+    }
+
+    fn with_header(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, value.into()));
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// A request that no rule has looked at yet.
+    pub fn bad_request(fault: &BadRequest) -> Self {
+        let language = messages::language();
+        let notice = |notice| messages::notice(language, notice);
+        match fault {
+            BadRequest::BodyInvalid => Self::new(StatusCode::BAD_REQUEST, "body_invalid", notice(Notice::BodyInvalid)),
+            BadRequest::BodyUnreadable => {
+                Self::new(StatusCode::BAD_REQUEST, "body_unreadable", notice(Notice::BodyUnreadable))
+            }
+            BadRequest::BodyTooLarge(limit) => {
+                let text = messages::body_too_large(language, *limit);
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text).with_data(json!({ "limit": limit }))
+            }
+            BadRequest::MediaType => {
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", notice(Notice::MediaType))
+            }
+            BadRequest::RequestInvalid => {
+                Self::new(StatusCode::BAD_REQUEST, "request_invalid", notice(Notice::RequestInvalid))
+            }
+            BadRequest::UnknownPath => {
+                Self::new(StatusCode::NOT_FOUND, "path_not_found", messages::not_found(language, "path"))
+            }
+            BadRequest::Method(allowed) => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", notice(Notice::Method))
+                    .with_header(header::ALLOW, allowed)
+            }
+        }
+    }
+
+    /// A parameter of the request, or a field of its body, that is not acceptable; `reason` as in `Refusal::Field`.
+    pub fn field(field: &str, reason: &str) -> Self {
+        Self::fields(&[(field.to_owned(), reason.to_owned())])
+    }
+
+    /// Several fields at fault, each with its reason; the list must not be empty.
+    pub fn fields(faults: &[(String, String)]) -> Self {
+        let language = messages::language();
+        let text =
+            |(field, reason): &(String, String)| format!("{field}: {}", messages::field_reason(language, reason));
+        let message: Vec<_> = faults.iter().map(text).collect();
+        let data = faults.iter().map(|(field, reason)| {
+            json!({ "param": field, "problem": messages::field_reason(language, reason), "code": reason })
+        });
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "field_invalid", message.join(language.pick("; ", "；")))
+            .with_data(data.collect())
+    }
+
+    /// A parameter that is absent though required, or cannot be read as its type.
+    pub fn param(name: &str, missing: bool) -> Self {
+        let (code, reason) = if missing { ("param_missing", "missing") } else { ("param_invalid", "invalid") };
+        let problem = messages::field_reason(messages::language(), reason);
+        let data = json!([{ "param": name, "problem": problem, "code": code }]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{name}: {problem}")).with_data(data)
+    }
+
+    /// A `limit` that is not from 1 to `max`.
+    pub fn limit_invalid(limit: u32, max: u32) -> Self {
+        let problem = if limit < 1 { Problem::Below("1".to_owned()) } else { Problem::Above(max.to_string()) };
+        Refusal::Params(vec![ParamProblem { param: "limit".to_owned(), problem }]).into()
+    }
+
+    /// A cursor that this server did not make.
+    pub fn cursor_invalid() -> Self {
+        let problem = messages::field_reason(messages::language(), "cursor");
+        let data = json!([{ "param": "cursor", "problem": problem, "code": "cursor_invalid" }]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "cursor_invalid", format!("cursor: {problem}")).with_data(data)
+    }
+
+    fn refused(refusal: &Refusal) -> Self {
+        let language = messages::language();
+        let data = match refusal {
+            Refusal::Params(problems) => problems.iter().map(|at| param_data(language, at)).collect(),
+            Refusal::Field { field, reason } => return Self::field(field, reason),
+            Refusal::PusherInUse(ids) => json!({ "dependents": ids }),
+            Refusal::WrongState(state) => json!({ "state": state }),
+            Refusal::BaseUnknown(_)
+            | Refusal::Cycle(_)
+            | Refusal::ChainTooDeep(_)
+            | Refusal::GroupInGroup(_)
+            | Refusal::GroupEmpty
+            | Refusal::GroupFull(_)
+            | Refusal::MemberNameTaken(_)
+            | Refusal::SharedIsFinal => Value::Null,
+        };
+        Self::new(refusal_status(refusal), refusal.code(), messages::refusal(language, refusal)).with_data(data)
+    }
+
+    fn unauthorized(problem: AuthProblem) -> Self {
+        let code = match problem {
+            AuthProblem::Missing => "token_missing",
+            AuthProblem::Invalid => "token_invalid",
+            AuthProblem::Expired => "token_expired",
+            AuthProblem::WrongPassword => "password_wrong",
+            AuthProblem::Unconfirmed => "account_unconfirmed",
+        };
+        Self::new(StatusCode::UNAUTHORIZED, code, messages::unauthorized(messages::language(), problem))
+            .with_header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    fn limited(limit: Limit, retry_after: Duration) -> Self {
+        let code = match limit {
+            Limit::Rate => "rate_limited",
+            Limit::Quota => "quota_exceeded",
+            Limit::Attempts => "too_many_attempts",
+        };
+        let seconds = whole_seconds(retry_after);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, messages::limited(messages::language(), limit, seconds))
+            .with_data(json!({ "retry_after": seconds }))
+            .with_header(header::RETRY_AFTER, seconds.to_string())
+    }
+
+    fn busy(retry_after: Duration) -> Self {
+        let text = messages::notice(messages::language(), Notice::Busy);
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
+            .with_header(header::RETRY_AFTER, whole_seconds(retry_after).to_string())
+    }
+
+    /// Logs what broke, under an id that the client gets to see in its place.
+    pub fn broken(cause: &str) -> Self {
+        let id = format!("{:08x}", rand::random::<u32>());
+        tracing::error!(broken = %id, cause, "broken {id}: {cause}");
+        let text = messages::broken(messages::language(), &id);
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", text).with_data(json!({ "id": id }))
+    }
+}
+
+fn param_data(language: messages::Language, at: &ParamProblem) -> Value {
+    json!({
+        "param": at.param,
+        "problem": messages::problem(language, &at.problem),
+        "code": at.problem.code(),
+    })
+}
+
+fn refusal_status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Params(_)
+        | Refusal::Field { .. }
+        | Refusal::BaseUnknown(_)
+        | Refusal::Cycle(_)
+        | Refusal::ChainTooDeep(_)
+        | Refusal::GroupInGroup(_)
+        | Refusal::GroupEmpty
+        | Refusal::GroupFull(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::MemberNameTaken(_) | Refusal::PusherInUse(_) | Refusal::SharedIsFinal | Refusal::WrongState(_) => {
+            StatusCode::CONFLICT
+        }
+    }
+}
+
+/// Rounded up, and never zero: a client that comes back at once would be refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => Self::refused(&refusal),
+            Error::NotFound(what) => Self::new(
+                StatusCode::NOT_FOUND,
+                format!("{what}_not_found"),
+                messages::not_found(messages::language(), what),
+            ),
+            Error::Unauthorized(problem) => Self::unauthorized(problem),
+            Error::Forbidden => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", messages::notice(messages::language(), Notice::Forbidden))
+            }
+            Error::Limited { limit, retry_after } => Self::limited(limit, retry_after),
+            Error::Busy { retry_after } => Self::busy(retry_after),
+            Error::Broken(cause) => Self::broken(&format!("{cause:#}")),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(&refusal)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Parts { status, code, message, data, headers } = *self.0;
+        let body = json!({ "success": false, "code": code, "message": message, "data": data });
+        let mut response = json_response(status, &body);
+        for (name, value) in headers {
+            if let Ok(value) = value.parse() {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+impl From<ApiError> for poem::Error {
+    fn from(error: ApiError) -> Self {
+        Self::from_response(error.into_response())
+    }
+}
+
+impl ApiResponse for ApiError {
+    fn meta() -> MetaResponses {
+        let range = |range: &str, description| MetaResponse {
+            description,
+            status: None,
+            status_range: Some(range.to_owned()),
+            content: vec![MetaMediaType { content_type: JSON, schema: Failure::schema_ref() }],
+            headers: vec![],
+        };
+        let refused = range("4XX", "The request is not acceptable; `code` says why.");
+        let broken = range("5XX", "The server could not do it.");
+        MetaResponses { responses: vec![refused, broken] }
+    }
+
+    fn register(registry: &mut Registry) {
+        Failure::register(registry);
+    }
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response {
+    Response::builder().status(status).content_type("application/json; charset=utf-8").body(body.to_string())
+}
+
+#[cfg(test)]
+#[path = "envelope_tests.rs"]
+mod tests;

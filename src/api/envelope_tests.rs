@@ -1,0 +1,111 @@
+use super::*;
+use crate::api::messages::{Language, speaking};
+use crate::domain::id::PusherId;
+
+async fn body_of(response: Response) -> Value {
+    response.into_body().into_json().await.unwrap()
+}
+
+fn id() -> PusherId {
+    PusherId::new("p")
+}
+
+#[test]
+fn every_error_has_its_status_and_code() {
+    let second = Duration::from_secs(1);
+    let missing = || ParamProblem { param: "title".into(), problem: Problem::Missing };
+    let cases: Vec<(Error, u16, &str)> = vec![
+        (Refusal::Params(vec![missing()]).into(), 422, "param_missing"),
+        (Refusal::Field { field: "name", reason: "empty" }.into(), 422, "field_invalid"),
+        (Refusal::BaseUnknown(id()).into(), 422, "base_unknown"),
+        (Refusal::Cycle(id()).into(), 422, "pusher_cycle"),
+        (Refusal::ChainTooDeep(8).into(), 422, "chain_too_deep"),
+        (Refusal::GroupInGroup(id()).into(), 422, "group_in_group"),
+        (Refusal::GroupEmpty.into(), 422, "group_empty"),
+        (Refusal::GroupFull(5).into(), 422, "group_full"),
+        (Refusal::MemberNameTaken("a".into()).into(), 409, "member_name_taken"),
+        (Refusal::PusherInUse(vec![id()]).into(), 409, "pusher_in_use"),
+        (Refusal::SharedIsFinal.into(), 409, "shared_is_final"),
+        (Refusal::WrongState("running").into(), 409, "wrong_state"),
+        (Error::NotFound("task"), 404, "task_not_found"),
+        (AuthProblem::Missing.into(), 401, "token_missing"),
+        (AuthProblem::Invalid.into(), 401, "token_invalid"),
+        (AuthProblem::Expired.into(), 401, "token_expired"),
+        (AuthProblem::WrongPassword.into(), 401, "password_wrong"),
+        (AuthProblem::Unconfirmed.into(), 401, "account_unconfirmed"),
+        (Error::Forbidden, 403, "forbidden"),
+        (Error::Limited { limit: Limit::Rate, retry_after: second }, 429, "rate_limited"),
+        (Error::Limited { limit: Limit::Quota, retry_after: second }, 429, "quota_exceeded"),
+        (Error::Limited { limit: Limit::Attempts, retry_after: second }, 429, "too_many_attempts"),
+        (Error::Busy { retry_after: second }, 503, "busy"),
+        (anyhow::anyhow!("disk gone").into(), 500, "broken"),
+    ];
+    for (error, status, code) in cases {
+        let told = ApiError::from(error);
+        assert_eq!((told.status().as_u16(), told.code()), (status, code));
+    }
+}
+
+#[tokio::test]
+async fn parameters_at_fault_are_listed_in_the_language_asked_for() {
+    let refusal = || {
+        Refusal::Params(vec![
+            ParamProblem { param: "title".into(), problem: Problem::Missing },
+            ParamProblem { param: "at".into(), problem: Problem::AtInPast },
+        ])
+    };
+    let english = body_of(ApiError::from(refusal()).into_response()).await;
+    assert_eq!(
+        english,
+        json!({
+            "success": false,
+            "code": "param_invalid",
+            "message": "title: is required; at: the time has passed",
+            "data": [
+                { "param": "title", "problem": "is required", "code": "param_missing" },
+                { "param": "at", "problem": "the time has passed", "code": "at_in_past" },
+            ],
+        })
+    );
+    let chinese = speaking(Language::Chinese, async { ApiError::from(refusal()).into_response() }).await;
+    assert_eq!(body_of(chinese).await["data"][1]["problem"], "时间已过");
+}
+
+#[tokio::test]
+async fn dependents_are_listed() {
+    let answer = body_of(ApiError::from(Refusal::PusherInUse(vec![id()])).into_response()).await;
+    assert_eq!(answer["data"], json!({ "dependents": ["p"] }));
+}
+
+#[tokio::test]
+async fn what_broke_stays_inside() {
+    let response = ApiError::from(Error::from(anyhow::anyhow!("password=hunter2"))).into_response();
+    let text = response.into_body().into_string().await.unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let id = serde_json::from_str::<Value>(&text).unwrap()["data"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(id.len(), 8);
+    assert!(text.contains(&format!("as {id}.")));
+}
+
+#[test]
+fn waiting_times_are_rounded_up_and_told_in_a_header() {
+    let cases = [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (90_000, "90")];
+    for (ms, header) in cases {
+        let response = ApiError::from(Error::Busy { retry_after: Duration::from_millis(ms) }).into_response();
+        assert_eq!(response.header("retry-after"), Some(header));
+    }
+}
+
+#[tokio::test]
+async fn success_has_the_same_shape() {
+    let response = Reply(vec![1, 2]).into_response();
+    assert_eq!(response.content_type(), Some("application/json; charset=utf-8"));
+    let body = body_of(response).await;
+    assert_eq!(body, json!({ "success": true, "code": "0", "message": "OK", "data": [1, 2] }));
+}
+
+#[test]
+fn a_request_without_a_token_is_told_which_kind() {
+    let response = ApiError::from(Error::from(AuthProblem::Missing)).into_response();
+    assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+}

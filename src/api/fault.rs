@@ -1,0 +1,117 @@
+//! Turns what poem and poem-openapi complain about into the envelope. Repeats none of their texts: they may
+//! hold what the client sent.
+
+use std::fmt;
+use std::io;
+
+use poem::Response;
+use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError, ReadBodyError};
+use poem::http::StatusCode;
+use poem::{Error, IntoResponse};
+use poem_openapi::error::{
+    AuthorizationError, ContentTypeError, ParseParamError, ParsePathError as ParseSegmentError,
+    ParseRequestPayloadError,
+};
+
+use super::envelope::{ApiError, BadRequest};
+use crate::error::AuthProblem;
+
+/// The cause inside the I/O error that a body ends with when it grows too large.
+#[derive(Debug)]
+pub struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is too large")
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
+/// What is known of the request that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The methods that its path takes, separated by commas.
+    pub allowed: &'a str,
+    /// The largest body taken, in bytes.
+    pub body_limit: usize,
+    /// Whether it brought an `Authorization` header.
+    pub has_token: bool,
+}
+
+/// The answer to a request that ended in this error. What is a response already stays as it is.
+pub fn answer(error: Error, context: Context<'_>) -> Response {
+    if error.is_from_response() || error.status().is_redirection() {
+        return error.into_response();
+    }
+    explain(&error, context).into_response()
+}
+
+fn explain(error: &Error, context: Context<'_>) -> ApiError {
+    if let Some(cause) = error.downcast_ref::<ReadBodyError>() {
+        return unreadable(cause, context);
+    }
+    if let Some(cause) = error.downcast_ref::<ParseParamError>() {
+        return ApiError::param(cause.name, cause.reason.contains("expects an input value"));
+    }
+    if let Some(cause) = error.downcast_ref::<ParseSegmentError>() {
+        return ApiError::param(cause.name, false);
+    }
+    if let Some(cause) = error.downcast_ref::<ParseRequestPayloadError>() {
+        // Texts of serde_json end with the place; those about a field's type do not.
+        let broken = cause.reason.contains(" at line ") && !cause.reason.starts_with("failed to parse");
+        return if broken { ApiError::bad_request(&BadRequest::BodyInvalid) } else { ApiError::param("body", false) };
+    }
+    if error.is::<AuthorizationError>() {
+        return ApiError::from(crate::error::Error::from(token_problem(context)));
+    }
+    let fault = if error.is::<NotFoundError>() {
+        BadRequest::UnknownPath
+    } else if error.is::<MethodNotAllowedError>() {
+        BadRequest::Method(context.allowed.to_owned())
+    } else if error.is::<ContentTypeError>() {
+        BadRequest::MediaType
+    } else if error.is::<ParsePathError>() {
+        BadRequest::RequestInvalid
+    } else {
+        return by_status(error, context);
+    };
+    ApiError::bad_request(&fault)
+}
+
+fn unreadable(cause: &ReadBodyError, context: Context<'_>) -> ApiError {
+    let fault = match cause {
+        ReadBodyError::PayloadTooLarge => BadRequest::BodyTooLarge(context.body_limit),
+        ReadBodyError::Io(cause) if is_too_large(cause) => BadRequest::BodyTooLarge(context.body_limit),
+        ReadBodyError::Io(_) => BadRequest::BodyUnreadable,
+        ReadBodyError::Utf8(_) => BadRequest::BodyInvalid,
+        ReadBodyError::BodyHasBeenTaken => return ApiError::broken("the body was read twice"),
+    };
+    ApiError::bad_request(&fault)
+}
+
+/// Readers wrap the error of a stream once more, so the cause can stand some levels down.
+fn is_too_large(cause: &io::Error) -> bool {
+    cause
+        .get_ref()
+        .is_some_and(|inner| inner.is::<TooLarge>() || inner.downcast_ref::<io::Error>().is_some_and(is_too_large))
+}
+
+fn token_problem(context: Context<'_>) -> AuthProblem {
+    if context.has_token { AuthProblem::Invalid } else { AuthProblem::Missing }
+}
+
+/// For errors of a type that nothing else is known about.
+fn by_status(error: &Error, context: Context<'_>) -> ApiError {
+    let fault = match error.status() {
+        StatusCode::UNAUTHORIZED => return crate::error::Error::from(token_problem(context)).into(),
+        StatusCode::FORBIDDEN => return crate::error::Error::Forbidden.into(),
+        StatusCode::NOT_FOUND => BadRequest::UnknownPath,
+        StatusCode::METHOD_NOT_ALLOWED => BadRequest::Method(context.allowed.to_owned()),
+        StatusCode::PAYLOAD_TOO_LARGE => BadRequest::BodyTooLarge(context.body_limit),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => BadRequest::MediaType,
+        status if status.is_client_error() => BadRequest::RequestInvalid,
+        _ => return ApiError::broken(&error.to_string()),
+    };
+    ApiError::bad_request(&fault)
+}

@@ -1,0 +1,260 @@
+//! What surrounds every endpoint: request id, language, log line, the envelope for whatever fails (panics too),
+//! security headers, the trailing slash, the limit on bodies. Knows no endpoint.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::{FutureExt, StreamExt};
+use poem::http::uri::PathAndQuery;
+use poem::http::{HeaderValue, Uri, Version, header};
+
+use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response, Result};
+use serde_json::Value;
+use tracing::Instrument;
+
+use super::envelope::{ApiError, BadRequest};
+use super::fault::{self, TooLarge};
+use super::messages::{Language, speaking};
+use crate::domain::id::unguessable;
+use crate::metrics::Metrics;
+
+/// The header that carries the request id, in and out.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Headers of every answer that does not set them itself.
+const HEADERS: [(header::HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Paths that machines ask for all the time; their lines are logged at `debug`.
+const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// The id of a request; endpoints find it among the request's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+/// What the frame needs to know.
+pub struct FrameOptions {
+    /// The routes of the document.
+    pub routes: Routes,
+    /// The largest body taken, in bytes.
+    pub body_limit: usize,
+    /// Where answers are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes of a document: how to name each, and which methods it takes.
+#[derive(Debug, Clone, Default)]
+pub struct Routes(HashMap<String, Known>);
+
+#[derive(Debug, Clone)]
+struct Known {
+    path: String,
+    methods: String,
+}
+
+impl Routes {
+    /// Reads them from an `OpenAPI` document.
+    pub fn of_document(document: &Value) -> Self {
+        let mut routes = HashMap::new();
+        for (path, operations) in document["paths"].as_object().into_iter().flatten() {
+            let mut names: Vec<String> =
+                operations.as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_uppercase()).collect();
+            if names.iter().any(|name| name == "GET") {
+                names.push("HEAD".to_owned());
+            }
+            names.sort_unstable();
+            routes.insert(shape(path), Known { path: path.clone(), methods: names.join(", ") });
+        }
+        Self(routes)
+    }
+
+    /// The methods of a route, separated by commas; routes that are in no document are there to be read.
+    fn methods(&self, pattern: &str) -> &str {
+        self.0.get(&shape(pattern)).map_or("GET, HEAD", |known| &known.methods)
+    }
+
+    /// How the document writes a route.
+    fn path<'a>(&'a self, pattern: &'a str) -> &'a str {
+        self.0.get(&shape(pattern)).map_or(pattern, |known| &known.path)
+    }
+}
+
+/// A path with the names of its parameters left out: poem-openapi gives its routes names of its own.
+fn shape(path: &str) -> String {
+    let parameter = |segment: &str| segment.starts_with([':', '{']);
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.map(|segment| if parameter(segment) { "/:" } else { segment }).collect::<Vec<_>>().join("/")
+}
+
+/// Puts the frame around the routes.
+pub fn frame<E: Endpoint>(api: E, options: FrameOptions) -> impl Endpoint<Output = Response> {
+    Frame { api, options }
+}
+
+struct Frame<E> {
+    api: E,
+    options: FrameOptions,
+}
+
+impl<E: Endpoint> Endpoint for Frame<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let started = Instant::now();
+        let id = request_id(&request);
+        let method = request.method().clone();
+        let language = request.header(header::ACCEPT_LANGUAGE).map(Language::from_header).unwrap_or_default();
+        let unknown = first_segment(request.uri().path());
+        request.set_data(RequestId(id.clone()));
+        request.set_data(language);
+        trim_slash(request.uri_mut());
+
+        let span = tracing::info_span!("request", request_id = %id);
+        let work = async {
+            let (mut response, route) = self.answer(request).await;
+            finish(&mut response, &id);
+            let status = response.status().as_u16();
+            self.options.metrics.answered(status);
+            // A nest at the root that finds no route of its own still leaves its own, empty pattern.
+            let route = route.as_deref().filter(|pattern| !pattern.trim_matches('/').is_empty());
+            let route = route.map_or(unknown.as_str(), |pattern| self.options.routes.path(pattern));
+            log(method.as_str(), route, status, started);
+            response
+        };
+        Ok(speaking(language, work.instrument(span)).await)
+    }
+}
+
+impl<E: Endpoint> Frame<E> {
+    /// The answer, whatever happens, and the pattern of the route that gave it.
+    async fn answer(&self, request: Request) -> (Response, Option<Arc<str>>) {
+        let has_token = request.headers().contains_key(header::AUTHORIZATION);
+        let body_limit = self.options.body_limit;
+        let request = match limit_body(request, body_limit) {
+            Ok(request) => request,
+            Err(refused) => return (refused.into_response(), None),
+        };
+        match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {
+            Ok(Ok(output)) => {
+                let response = output.into_response();
+                let route = response.data::<PathPattern>().map(|pattern| pattern.0.clone());
+                (response, route)
+            }
+            Ok(Err(error)) => {
+                let route = error.data::<PathPattern>().map(|pattern| pattern.0.clone());
+                let allowed = self.options.routes.methods(route.as_deref().unwrap_or_default());
+                (fault::answer(error, fault::Context { allowed, body_limit, has_token }), route)
+            }
+            Err(panic) => {
+                let cause = format!("an endpoint panicked: {}", panic_text(panic.as_ref()));
+                (ApiError::broken(&cause).into_response(), None)
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text")
+}
+
+/// The caller's id if it is harmless, else a new one.
+fn request_id(request: &Request) -> String {
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    match request.header(REQUEST_ID).filter(harmless) {
+        Some(id) => id.to_owned(),
+        None => unguessable(rand::random()),
+    }
+}
+
+/// Takes the slashes off the end of the path. `%2F` is content and stays.
+fn trim_slash(uri: &mut Uri) {
+    let path = uri.path();
+    let trimmed = match path.trim_end_matches('/') {
+        "" => "/",
+        trimmed => trimmed,
+    };
+    if trimmed.len() == path.len() {
+        return;
+    }
+    let text = match uri.query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    if let Ok(shorter) = PathAndQuery::try_from(text) {
+        parts.path_and_query = Some(shorter);
+        if let Ok(shorter) = Uri::from_parts(parts) {
+            *uri = shorter;
+        }
+    }
+}
+
+/// Refuses a body that says it is too large, and cuts one short that does not say.
+fn limit_body(mut request: Request, limit: usize) -> std::result::Result<Request, ApiError> {
+    if let Some(length) = request.header(header::CONTENT_LENGTH) {
+        return match length.parse::<usize>() {
+            Ok(length) if length <= limit => Ok(request),
+            _ => Err(ApiError::bad_request(&BadRequest::BodyTooLarge(limit))),
+        };
+    }
+    if request.headers().contains_key(header::TRANSFER_ENCODING) || request.version() == Version::HTTP_2 {
+        let mut left = limit;
+        let chunks = request.take_body().into_bytes_stream().map(move |chunk| {
+            let chunk = chunk?;
+            left = left.checked_sub(chunk.len()).ok_or_else(|| io::Error::other(TooLarge))?;
+            Ok::<_, io::Error>(chunk)
+        });
+        request.set_body(Body::from_bytes_stream(chunks));
+    }
+    Ok(request)
+}
+
+fn finish(response: &mut Response, id: &str) {
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// What may be logged of a path that no route took: ids and content can stand in the rest.
+fn first_segment(path: &str) -> String {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    match (segments.next(), segments.next()) {
+        (None, _) => "/".to_owned(),
+        (Some(first), rest) => {
+            let first: String = first.chars().take(32).collect();
+            format!("/{first}{}", if rest.is_some() { "/…" } else { "" })
+        }
+    }
+}
+
+fn log(method: &str, route: &str, status: u16, started: Instant) {
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if QUIET.contains(&route) {
+        tracing::debug!(method, route, status, ms, "{method} {route} {status} in {ms} ms");
+    } else {
+        tracing::info!(method, route, status, ms, "{method} {route} {status} in {ms} ms");
+    }
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

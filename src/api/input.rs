@@ -1,0 +1,225 @@
+//! The body of a request as a typed value, from JSON or from a form. When it does not fit, says which fields
+//! are at fault, all of them, without repeating a value.
+
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::ParseFromJSON;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde_json::{Map, Value};
+
+use super::envelope::{ApiError, BadRequest, JSON};
+use super::form;
+use crate::domain::params::ParamType;
+use crate::domain::refusal::{ParamProblem, Problem, Refusal};
+
+/// The media type of a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The body, as JSON or as a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input<T>(pub T);
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `application/json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// `text/plain`.
+    Text,
+    /// Anything else, or not said.
+    Other,
+}
+
+impl BodyKind {
+    /// Reads a `Content-Type`; its parameters do not matter.
+    pub fn of(content_type: Option<&str>) -> Self {
+        let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+        match essence.to_ascii_lowercase().as_str() {
+            JSON => Self::Json,
+            FORM => Self::Form,
+            "text/plain" => Self::Text,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let media = |content_type| MetaMediaType { content_type, schema: T::schema_ref() };
+        Some(MetaRequest { description: None, content: vec![media(JSON), media(FORM)], required: T::IS_REQUIRED })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = body.take()?.into_bytes().await?;
+        let kind = BodyKind::of(request.content_type());
+        // Read again when it does not fit: that is rare, and a copy for each body that fits is not.
+        match T::parse_from_json(Some(read::<T>(kind, &bytes)?)) {
+            Ok(parsed) => Ok(Self(parsed)),
+            Err(cause) => Err(explain::<T>(&read::<T>(kind, &bytes)?, cause.message()).into()),
+        }
+    }
+}
+
+/// The body as JSON; no body is an object without fields.
+fn read<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<Value, ApiError> {
+    let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
+    match kind {
+        _ if bytes.is_empty() => Ok(Value::Object(Map::new())),
+        BodyKind::Json => serde_json::from_slice(bytes).map_err(|_| invalid()),
+        BodyKind::Form => {
+            let pairs = form::parse(bytes).ok_or_else(invalid)?;
+            Ok(from_form(pairs, registry_of::<T>().schemas.get(&*T::name())))
+        }
+        BodyKind::Text | BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),
+    }
+}
+
+fn registry_of<T: ParseFromJSON>() -> Registry {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    registry
+}
+
+/// A form as the object that its texts stand for: text becomes what the field is declared to be, where it can.
+fn from_form(pairs: Vec<(String, String)>, schema: Option<&MetaSchema>) -> Value {
+    let mut object = Map::new();
+    for (name, text) in pairs {
+        let declared = schema.and_then(|schema| property(schema, &name)).map_or("", type_of);
+        match (declared, object.get_mut(&name)) {
+            ("array", Some(Value::Array(items))) => items.push(Value::String(text)),
+            ("array", _) => {
+                let items = text.split(',').map(|item| Value::String(item.trim().to_owned())).collect();
+                object.insert(name, Value::Array(items));
+            }
+            (declared, _) => {
+                object.insert(name, from_text(declared, text));
+            }
+        }
+    }
+    Value::Object(object)
+}
+
+fn from_text(declared: &str, text: String) -> Value {
+    let lower = text.to_ascii_lowercase();
+    match declared {
+        "boolean" if matches!(lower.as_str(), "1" | "true" | "yes" | "on") => Value::Bool(true),
+        "boolean" if matches!(lower.as_str(), "0" | "false" | "no" | "off") => Value::Bool(false),
+        "integer" | "number" | "object" => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        _ => Value::String(text),
+    }
+}
+
+fn property<'s>(schema: &'s MetaSchema, name: &str) -> Option<&'s MetaSchemaRef> {
+    schema.properties.iter().find(|(have, _)| *have == name).map(|(_, property)| property)
+}
+
+fn type_of(schema: &MetaSchemaRef) -> &'static str {
+    match schema {
+        MetaSchemaRef::Inline(schema) => schema.ty,
+        MetaSchemaRef::Reference(_) => "",
+    }
+}
+
+/// Finds the fields at fault by holding the value against the schema; the parser's own text names none.
+fn explain<T: ParseFromJSON>(value: &Value, text: &str) -> ApiError {
+    let mut faults = Vec::new();
+    walk(&registry_of::<T>(), &T::schema_ref(), value, "", &mut faults);
+    if !faults.is_empty() {
+        return Refusal::Params(faults).into();
+    }
+    let unknown = text.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
+    match unknown {
+        Some(field) => ApiError::field(field, "unknown"),
+        None => ApiError::param("body", false),
+    }
+}
+
+fn walk(registry: &Registry, schema: &MetaSchemaRef, value: &Value, path: &str, faults: &mut Vec<ParamProblem>) {
+    let schema = match schema {
+        MetaSchemaRef::Inline(schema) => schema.as_ref(),
+        MetaSchemaRef::Reference(name) => match registry.schemas.get(name) {
+            Some(schema) => schema,
+            None => return,
+        },
+    };
+    if let Some(inner) = schema.all_of.first() {
+        return walk(registry, inner, value, path, faults);
+    }
+    if let Some(problem) = problem_of(schema, value) {
+        let param = if path.is_empty() { "body".to_owned() } else { path.to_owned() };
+        faults.push(ParamProblem { param, problem });
+        return;
+    }
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    if let (Some(items), Value::Array(values)) = (&schema.items, value) {
+        for (n, value) in values.iter().enumerate() {
+            walk(registry, items, value, &below(&n.to_string()), faults);
+        }
+    }
+    if let Value::Object(object) = value {
+        for (name, property) in &schema.properties {
+            match object.get(*name) {
+                None | Some(Value::Null) if schema.required.contains(name) => {
+                    faults.push(ParamProblem { param: below(name), problem: Problem::Missing });
+                }
+                None | Some(Value::Null) => {}
+                Some(value) => walk(registry, property, value, &below(name), faults),
+            }
+        }
+    }
+}
+
+fn problem_of(schema: &MetaSchema, value: &Value) -> Option<Problem> {
+    if !schema.enum_items.is_empty() {
+        let words = || schema.enum_items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        return (!schema.enum_items.contains(value)).then(|| Problem::NotOneOf(words()));
+    }
+    let wrong = |fits: bool, kind| (!fits).then_some(Problem::NotA(kind));
+    match schema.ty {
+        "string" => wrong(value.is_string(), ParamType::String).or_else(|| length_problem(schema, value)),
+        "integer" => {
+            wrong(value.is_i64() || value.is_u64(), ParamType::Integer).or_else(|| range_problem(schema, value))
+        }
+        "number" => wrong(value.is_number(), ParamType::Number).or_else(|| range_problem(schema, value)),
+        "boolean" => wrong(value.is_boolean(), ParamType::Boolean),
+        "array" => wrong(value.is_array(), ParamType::List),
+        "object" => wrong(value.is_object(), ParamType::Object),
+        _ => None,
+    }
+}
+
+fn length_problem(schema: &MetaSchema, value: &Value) -> Option<Problem> {
+    let length = value.as_str()?.chars().count();
+    match (schema.min_length, schema.max_length) {
+        (_, Some(most)) if length > most => Some(Problem::TooLong(most)),
+        (Some(_), _) if length == 0 => Some(Problem::Missing),
+        _ => None,
+    }
+}
+
+fn range_problem(schema: &MetaSchema, value: &Value) -> Option<Problem> {
+    let number = value.as_f64()?;
+    match (schema.minimum, schema.maximum) {
+        (Some(least), _) if number < least => Some(Problem::Below(least.to_string())),
+        (_, Some(most)) if number > most => Some(Problem::Above(most.to_string())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

@@ -1,0 +1,291 @@
+//! What people are told, in English and in Chinese. Texts may change at any time; codes, which live elsewhere, may not.
+
+use std::future::Future;
+
+use crate::domain::params::ParamType;
+use crate::domain::refusal::{Problem, Refusal};
+use crate::error::{AuthProblem, Limit};
+
+/// A language that answers are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Simplified Chinese.
+    Chinese,
+}
+
+tokio::task_local! {
+    static LANGUAGE: Language;
+}
+
+/// The language that the current request asked for; English outside a request.
+pub fn language() -> Language {
+    LANGUAGE.try_with(|language| *language).unwrap_or_default()
+}
+
+/// Runs a future with the language that `language()` answers inside it.
+pub async fn speaking<F: Future>(language: Language, work: F) -> F::Output {
+    LANGUAGE.scope(language, work).await
+}
+
+impl Language {
+    /// Chooses by an `Accept-Language` header; the heaviest range that we speak wins, the earlier one among equals.
+    pub fn from_header(header: &str) -> Self {
+        let mut best = (Self::English, 0.0);
+        for range in header.split(',').take(32) {
+            let Some((language, weight)) = parse_range(range) else { continue };
+            if weight > best.1 {
+                best = (language, weight);
+            }
+        }
+        best.0
+    }
+
+    /// The one of two texts that is in this language.
+    pub fn pick<T>(self, english: T, chinese: T) -> T {
+        match self {
+            Self::English => english,
+            Self::Chinese => chinese,
+        }
+    }
+}
+
+/// One range such as `zh-CN;q=0.8`; nothing if we do not speak it or its weight is out of bounds.
+fn parse_range(range: &str) -> Option<(Language, f32)> {
+    let mut parts = range.split(';').map(str::trim);
+    let tag = parts.next()?;
+    let weight = match parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))) {
+        Some(weight) => weight.trim().parse::<f32>().ok().filter(|w| (0.0..=1.0).contains(w))?,
+        None => 1.0,
+    };
+    let primary = tag.split('-').next()?;
+    if primary.eq_ignore_ascii_case("zh") {
+        Some((Language::Chinese, weight))
+    } else if primary.eq_ignore_ascii_case("en") || primary == "*" {
+        Some((Language::English, weight))
+    } else {
+        None
+    }
+}
+
+/// What is wrong with one parameter.
+pub fn problem(language: Language, problem: &Problem) -> String {
+    let (english, chinese): (String, String) = match problem {
+        Problem::Missing => ("is required".into(), "必填".into()),
+        Problem::NotA(kind) => {
+            let (english, chinese) = type_name(*kind);
+            (format!("must be {english}"), format!("必须是{chinese}"))
+        }
+        Problem::TooLong(limit) => (format!("is longer than {limit} characters"), format!("超过 {limit} 个字符")),
+        Problem::NotOneOf(words) => {
+            (format!("must be one of: {}", words.join(", ")), format!("只能是以下之一：{}", words.join("、")))
+        }
+        Problem::Below(limit) => (format!("must be at least {limit}"), format!("不能小于 {limit}")),
+        Problem::Above(limit) => (format!("must be at most {limit}"), format!("不能大于 {limit}")),
+        Problem::SchemeNotIn(schemes) => (
+            format!("must be a URL that begins with one of: {}", schemes.join(", ")),
+            format!("网址的协议只能是：{}", schemes.join("、")),
+        ),
+        Problem::BadName => (
+            "is not a name that a parameter may have: lower-case letters, digits and _, at most 64".into(),
+            "不是合法的参数名：只能用小写字母、数字和下划线，最多 64 个字符".into(),
+        ),
+        Problem::Reserved => ("is a reserved name and cannot be predefined".into(), "是保留名，不能预设".into()),
+        Problem::Unfilled(number) => (
+            format!("the placeholder <_{number}> of its predefined value was not filled"),
+            format!("预设值中的占位符 <_{number}> 未被填充"),
+        ),
+        Problem::UnknownMember => ("addresses a member that the group does not have".into(), "群组中没有该成员".into()),
+        Problem::NotInsertable => {
+            ("a list or an object cannot be put in place of a placeholder".into(), "列表或对象不能填入占位符".into())
+        }
+        Problem::HoldsNul => ("holds a NUL character".into(), "含有 NUL 字符".into()),
+        Problem::BadDelay => ("must be whole seconds from 0 to 86400".into(), "必须是 0 到 86400 之间的整数秒".into()),
+        Problem::BadAt => (
+            "must be a time: YYMMDDhhmm (GMT+8), YYMMDDhhmm.UTC, or RFC 3339 with an offset".into(),
+            "必须是时间：YYMMDDhhmm（东八区）、YYMMDDhhmm.UTC，或带时区的 RFC 3339".into(),
+        ),
+        Problem::AtInPast => ("the time has passed".into(), "时间已过".into()),
+        Problem::AtTooFar => ("the time is more than seven days ahead".into(), "时间超出七天".into()),
+        Problem::DelayAndAt => ("delay and at cannot be given together".into(), "delay 与 at 不能同时给出".into()),
+        Problem::TooMany(limit) => (format!("more than {limit} parameters"), format!("参数超过 {limit} 个")),
+    };
+    language.pick(english, chinese)
+}
+
+fn type_name(kind: ParamType) -> (&'static str, &'static str) {
+    match kind {
+        ParamType::String | ParamType::Text => ("text", "文本"),
+        ParamType::Integer => ("a whole number", "整数"),
+        ParamType::Number => ("a number", "数字"),
+        ParamType::Boolean => ("true or false", "布尔值（true 或 false）"),
+        ParamType::Enum => ("one of the words allowed", "允许的取值之一"),
+        ParamType::List => ("a list", "列表"),
+        ParamType::Object => ("a JSON object", "JSON 对象"),
+        ParamType::Url => ("an absolute URL", "完整的网址"),
+        ParamType::Email => ("a mail address", "邮箱地址"),
+    }
+}
+
+/// Why a field is not acceptable, for the reason words that are in use; any other word stands for itself.
+pub fn field_reason(language: Language, reason: &str) -> String {
+    let (english, chinese) = match reason {
+        "empty" | "missing" => ("is required", "必填"),
+        "too_long" => ("is too long", "过长"),
+        "too_short" => ("is too short", "过短"),
+        "too_many" => ("has too many entries", "条目过多"),
+        "unknown" => ("is not known", "不存在"),
+        "taken" => ("is taken", "已被占用"),
+        "not_allowed" => ("is not allowed", "不允许"),
+        "out_of_range" => ("is out of range", "超出范围"),
+        "read_only" => ("cannot be set", "不可设置"),
+        "spent" => ("has been used up", "已用完"),
+        "expired" => ("has expired", "已过期"),
+        "cursor" => ("is not a cursor of this list", "不是该列表的游标"),
+        "bad_format" | "invalid" => ("is not acceptable", "格式不正确"),
+        other => return other.replace('_', " "),
+    };
+    language.pick(english, chinese).to_owned()
+}
+
+/// A refusal in one sentence.
+pub fn refusal(language: Language, refusal: &Refusal) -> String {
+    let (english, chinese): (String, String) = match refusal {
+        Refusal::Params(problems) => return param_list(language, problems.iter().map(|p| (&*p.param, &p.problem))),
+        Refusal::Field { field, reason } => return format!("{field}: {}", field_reason(language, reason)),
+        Refusal::BaseUnknown(id) => {
+            (format!("There is no pusher {id} that you may build on."), format!("没有可供使用的推送器 {id}。"))
+        }
+        Refusal::Cycle(id) => {
+            (format!("The chain of base pushers leads back to {id}."), format!("基础推送器的链条又回到了 {id}。"))
+        }
+        Refusal::ChainTooDeep(limit) => {
+            (format!("The chain of base pushers is longer than {limit}."), format!("基础推送器的链条超过 {limit} 层。"))
+        }
+        Refusal::GroupInGroup(id) => (
+            format!("{id} leads to a group; a member of a group cannot."),
+            format!("{id} 指向一个群组，群组成员不能是群组。"),
+        ),
+        Refusal::GroupEmpty => ("A group needs at least one member.".into(), "群组至少需要一个成员。".into()),
+        Refusal::GroupFull(limit) => {
+            (format!("A group has at most {limit} members."), format!("群组最多有 {limit} 个成员。"))
+        }
+        Refusal::MemberNameTaken(name) => {
+            (format!("The group already has a member {name}."), format!("群组中已有成员 {name}。"))
+        }
+        Refusal::PusherInUse(_) => ("Other pushers build on this one.".into(), "有其他推送器基于它。".into()),
+        Refusal::SharedIsFinal => {
+            ("A shared pusher can no longer be changed.".into(), "已公开的推送器不能再修改。".into())
+        }
+        Refusal::WrongState(state) => {
+            (format!("This is not possible: the state is {state}."), format!("当前状态（{state}）下不能这样做。"))
+        }
+    };
+    language.pick(english, chinese)
+}
+
+/// The problems of several parameters in one sentence.
+pub fn param_list<'a>(language: Language, problems: impl Iterator<Item = (&'a str, &'a Problem)>) -> String {
+    let parts: Vec<_> = problems.map(|(param, what)| format!("{param}: {}", problem(language, what))).collect();
+    parts.join(language.pick("; ", "；"))
+}
+
+/// That something is not there.
+pub fn not_found(language: Language, what: &str) -> String {
+    let chinese = match what {
+        "path" => "路径",
+        "pusher" => "推送器",
+        "service" => "服务",
+        "preset" => "预设",
+        "group" => "群组",
+        "member" => "成员",
+        "task" => "任务",
+        "push" => "推送",
+        "account" | "user" => "账号",
+        "session" => "会话",
+        "token" => "令牌",
+        "invite" => "邀请码",
+        other => other,
+    };
+    language.pick(format!("There is no such {}.", what.replace('_', " ")), format!("{chinese}不存在。"))
+}
+
+/// Why a caller is not let in.
+pub fn unauthorized(language: Language, problem: AuthProblem) -> String {
+    let (english, chinese) = match problem {
+        AuthProblem::Missing => ("This needs a token.", "需要令牌。"),
+        AuthProblem::Invalid => ("The token is not valid.", "令牌无效。"),
+        AuthProblem::Expired => ("The token has expired.", "令牌已过期。"),
+        AuthProblem::WrongPassword => ("The mail address or the password is wrong.", "邮箱或密码错误。"),
+        AuthProblem::Unconfirmed => ("The mail address has not been confirmed.", "邮箱尚未确认。"),
+    };
+    language.pick(english, chinese).to_owned()
+}
+
+/// That a limit was reached.
+pub fn limited(language: Language, limit: Limit, seconds: u64) -> String {
+    let (english, chinese) = match limit {
+        Limit::Rate => ("Too many requests", "请求过于频繁"),
+        Limit::Quota => ("The quota of the day is used up", "今日配额已用完"),
+        Limit::Attempts => ("Too many failed attempts", "失败次数过多"),
+    };
+    language.pick(format!("{english}; try again in {seconds} s."), format!("{chinese}，请在 {seconds} 秒后重试。"))
+}
+
+/// The texts that go with nothing but a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// It went well.
+    Done,
+    /// The caller may not do this.
+    Forbidden,
+    /// The server is busy.
+    Busy,
+    /// The body is not what its media type says.
+    BodyInvalid,
+    /// The body could not be read to its end.
+    BodyUnreadable,
+    /// Neither JSON nor a form.
+    MediaType,
+    /// The path or the query is not valid UTF-8, or not well formed.
+    RequestInvalid,
+    /// Another method is needed.
+    Method,
+}
+
+/// A text that goes with nothing but a code.
+pub fn notice(language: Language, notice: Notice) -> &'static str {
+    let (english, chinese) = match notice {
+        Notice::Done => ("OK", "成功"),
+        Notice::Forbidden => ("You may not do this.", "没有权限。"),
+        Notice::Busy => ("The server is busy; try again soon.", "服务器繁忙，请稍后重试。"),
+        Notice::BodyInvalid => ("The body is not well formed.", "请求体格式错误。"),
+        Notice::BodyUnreadable => ("The body could not be read.", "无法读取请求体。"),
+        Notice::MediaType => (
+            "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded.",
+            "不支持该 Content-Type，请使用 application/json 或 application/x-www-form-urlencoded。",
+        ),
+        Notice::RequestInvalid => ("The request is not well formed.", "请求格式错误。"),
+        Notice::Method => ("This path does not take this method.", "该路径不支持此请求方法。"),
+    };
+    language.pick(english, chinese)
+}
+
+/// That the body is larger than so many bytes.
+pub fn body_too_large(language: Language, limit: usize) -> String {
+    language.pick(format!("The body is larger than {limit} bytes."), format!("请求体超过 {limit} 字节。"))
+}
+
+/// That something broke, and the id under which the log knows it.
+pub fn broken(language: Language, id: &str) -> String {
+    language.pick(
+        format!("Something went wrong here. The log knows it as {id}."),
+        format!("服务器内部错误，日志编号 {id}。"),
+    )
+}
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;

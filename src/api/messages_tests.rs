@@ -1,0 +1,64 @@
+use super::*;
+use crate::domain::id::PusherId;
+use crate::domain::refusal::ParamProblem;
+
+#[test]
+fn the_heaviest_language_that_we_speak_wins() {
+    let cases = [
+        ("", Language::English),
+        ("zh", Language::Chinese),
+        ("zh-CN,zh;q=0.9,en;q=0.8", Language::Chinese),
+        ("en-GB,en;q=0.9,zh;q=0.8", Language::English),
+        ("en;q=0.1, zh-Hans;q=0.2", Language::Chinese),
+        ("fr, de;q=0.9, ZH;q=0.3", Language::Chinese),
+        ("fr", Language::English),
+        ("*, zh;q=0.5", Language::English),
+        ("zh;q=0", Language::English),
+        ("zh;q=7", Language::English),
+        ("zh ; q=0.4 , en ; q=0.3", Language::Chinese),
+        ("zh,en", Language::Chinese),
+    ];
+    for (header, expected) in cases {
+        assert_eq!(Language::from_header(header), expected, "{header:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_language_is_that_of_the_request_and_english_elsewhere() {
+    assert_eq!(language(), Language::English);
+    assert_eq!(speaking(Language::Chinese, async { language() }).await, Language::Chinese);
+}
+
+#[test]
+fn every_refusal_has_a_text_in_both_languages() {
+    let id = || PusherId::new("p");
+    let refusals = [
+        Refusal::Params(vec![ParamProblem { param: "title".into(), problem: Problem::Missing }]),
+        Refusal::Field { field: "name", reason: "empty" },
+        Refusal::BaseUnknown(id()),
+        Refusal::Cycle(id()),
+        Refusal::ChainTooDeep(8),
+        Refusal::GroupInGroup(id()),
+        Refusal::GroupEmpty,
+        Refusal::GroupFull(5),
+        Refusal::MemberNameTaken("a".into()),
+        Refusal::PusherInUse(vec![id()]),
+        Refusal::SharedIsFinal,
+        Refusal::WrongState("running"),
+    ];
+    for case in &refusals {
+        let (english, chinese) = (refusal(Language::English, case), refusal(Language::Chinese, case));
+        assert!(english.is_ascii() && !english.is_empty(), "{english}");
+        assert!(!chinese.is_ascii(), "{chinese}");
+    }
+}
+
+#[test]
+fn several_problems_become_one_sentence() {
+    let problems = [("title", &Problem::Missing), ("p1.sound", &Problem::NotOneOf(vec!["a".into(), "b".into()]))];
+    assert_eq!(
+        param_list(Language::English, problems.into_iter()),
+        "title: is required; p1.sound: must be one of: a, b"
+    );
+    assert_eq!(param_list(Language::Chinese, problems.into_iter()), "title: 必填；p1.sound: 只能是以下之一：a、b");
+}

@@ -1,0 +1,87 @@
+//! What a value must be beyond its type. Says which key is at fault and why, and never repeats a secret.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::Config;
+
+/// A key at fault, and what is wrong with its value.
+pub(super) type Fault = (&'static str, String);
+
+/// The first value that will not do.
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    check_urls(config)?;
+    check_delivery(config)?;
+    within("database.max_connections", config.database.max_connections.into(), 1, 1000)?;
+    within("limits.body_kib", config.limits.body_kib as u64, 1, 64 * 1024)?;
+    if crate::logs::filter(&config.log.level).is_err() {
+        return fault("log.level", "is not a log level such as info or info,fanfare=debug");
+    }
+    if config.admin_email.as_deref().is_some_and(|email| !email.contains('@')) {
+        return fault("admin_email", "is not a mail address");
+    }
+    if config.mail.from.as_deref().is_some_and(|from| !from.contains('@')) {
+        return fault("mail.from", "is not a mail address");
+    }
+    if config.admin_email.is_some() != config.admin_password.is_some() {
+        return fault("admin_password", "goes together with admin_email: set both or none");
+    }
+    Ok(())
+}
+
+fn check_urls(config: &Config) -> Result<(), Fault> {
+    if let Some(url) = &config.public_url {
+        has_scheme("public_url", url, &["http", "https"])?;
+    }
+    if let Some(url) = &config.database_url {
+        has_scheme("database_url", url.expose(), &["postgres", "postgresql", "sqlite"])?;
+    }
+    if let Some(url) = &config.mail.url {
+        has_scheme("mail.url", url.expose(), &["smtp", "smtps"])?;
+    }
+    Ok(())
+}
+
+fn check_delivery(config: &Config) -> Result<(), Fault> {
+    let delivery = &config.delivery;
+    within("delivery.concurrency", delivery.concurrency as u64, 1, 10_000)?;
+    within("delivery.per_host", delivery.per_host as u64, 1, 10_000)?;
+    within("delivery.attempt_timeout_s", delivery.attempt_timeout_s, 1, 300)?;
+    within("delivery.connect_timeout_s", delivery.connect_timeout_s, 1, 300)?;
+    within("delivery.keep_finished_days", delivery.keep_finished_days.into(), 1, 3650)?;
+    within("delivery.retry_waits_s", delivery.retry_waits_s.len() as u64, 0, 20)
+        .map_err(|(key, _)| (key, "has more than 20 entries".to_owned()))?;
+    for wait in &delivery.retry_waits_s {
+        within("delivery.retry_waits_s", *wait, 0, 86_400)?;
+    }
+    match delivery.allow.iter().find(|entry| !is_host_or_network(entry)) {
+        Some(entry) => {
+            fault("delivery.allow", &format!("{entry:?} is neither a host nor a network such as 10.0.0.0/8"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_host_or_network(entry: &str) -> bool {
+    let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    entry.parse::<IpNet>().is_ok()
+        || entry.parse::<IpAddr>().is_ok()
+        || (!entry.is_empty() && entry.len() <= 253 && entry.chars().all(host_char))
+}
+
+fn has_scheme(key: &'static str, text: &str, schemes: &[&str]) -> Result<(), Fault> {
+    // `sqlite:file` and `sqlite::memory:` have no host, and are as good.
+    let good = Url::parse(text)
+        .is_ok_and(|url| schemes.contains(&url.scheme()) && (url.has_host() || url.scheme() == "sqlite"));
+    if good { Ok(()) } else { fault(key, &format!("is not a URL that begins with {}://", schemes.join(":// or "))) }
+}
+
+fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), Fault> {
+    if (least..=most).contains(&value) { Ok(()) } else { fault(key, &format!("must be from {least} to {most}")) }
+}
+
+fn fault(key: &'static str, problem: &str) -> Result<(), Fault> {
+    Err((key, problem.to_owned()))
+}
