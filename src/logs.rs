@@ -50,4 +50,13 @@ mod tests {
         assert!(filter("info,fanfare=debug").is_ok());
         assert!(filter("fanfare=shout").is_err());
     }
+
+    #[test]
+    fn logging_is_set_up_once() {
+        let mut config = Config::default();
+        config.log.level = "off".to_owned();
+        config.log.format = LogFormat::Json;
+        init(&config).unwrap();
+        assert!(init(&config).unwrap_err().to_string().contains("already"));
+    }
 }

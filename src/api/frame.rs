@@ -181,7 +181,8 @@ fn request_id(request: &Request) -> String {
     }
 }
 
-/// Takes the slashes off the end of the path. `%2F` is content and stays.
+/// Takes the slashes off the end of the path. `%2F` is content and stays. A target without a path, as `CONNECT`
+/// has it, becomes `/`, because the router relies on there being one.
 fn trim_slash(uri: &mut Uri) {
     let path = uri.path();
     let trimmed = match path.trim_end_matches('/') {
@@ -196,12 +197,8 @@ fn trim_slash(uri: &mut Uri) {
         None => trimmed.to_owned(),
     };
     let mut parts = uri.clone().into_parts();
-    if let Ok(shorter) = PathAndQuery::try_from(text) {
-        parts.path_and_query = Some(shorter);
-        if let Ok(shorter) = Uri::from_parts(parts) {
-            *uri = shorter;
-        }
-    }
+    parts.path_and_query = PathAndQuery::try_from(text).ok();
+    *uri = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"));
 }
 
 /// Refuses a body that says it is too large, and cuts one short that does not say.

@@ -2,10 +2,12 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use poem::http::{Method, StatusCode};
+use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{EndpointExt, IntoEndpoint, Route};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::api::envelope::{ApiError, Reply};
@@ -90,6 +92,40 @@ async fn an_unknown_path_is_told_in_the_envelope() {
         told(get(path).await, 404, "path_not_found").await;
     }
     told(get("/task/t1/").await, 404, "task_not_found").await;
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_is_no_reason_to_break() {
+    told(send(Method::CONNECT, "example.org:443", &[], ()).await, 404, "path_not_found").await;
+    told(send(Method::OPTIONS, "*", &[], ()).await, 404, "path_not_found").await;
+    told(get("http://example.org/push/p/a/").await, 200, "0").await;
+    told(get("http://example.org").await, 404, "path_not_found").await;
+}
+
+/// What a real server answers to these bytes.
+async fn over_the_wire(request: &str) -> String {
+    let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
+    let address = acceptor.local_addr()[0].to_string();
+    let running = tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(server()));
+    let mut stream = tokio::net::TcpStream::connect(address.trim_start_matches("socket://")).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    running.abort();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_real_server_answers_the_same() {
+    let head = "Host: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let chunk = format!("28\r\n{}\r\n", "x".repeat(0x28));
+    let chunked = format!("POST /preset/ HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    let answer = over_the_wire(&chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"), "{answer}");
+    let answer = over_the_wire(&format!("GET /push/p/a%2Fb%25/ HTTP/1.1\r\n{head}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("[\"p\",\"a/b%\"]"), "{answer}");
+    let answer = over_the_wire(&format!("HEAD /nowhere/ HTTP/1.1\r\n{head}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 /// The media type of a form.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Most faults that are told of one body.
+const MAX_FAULTS: usize = 64;
+
 /// The body, as JSON or as a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input<T>(pub T);
@@ -156,6 +159,9 @@ fn walk(registry: &Registry, schema: &MetaSchemaRef, value: &Value, path: &str, 
             None => return,
         },
     };
+    if faults.len() >= MAX_FAULTS {
+        return;
+    }
     if let Some(inner) = schema.all_of.first() {
         return walk(registry, inner, value, path, faults);
     }

@@ -101,3 +101,9 @@ async fn each_kind_of_fault_has_its_text() {
         assert_eq!(faults(body.clone()).await, [(param.to_owned(), problem.to_owned())], "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_body_full_of_faults_is_not_answered_with_all_of_them() {
+    let told = faults(json!({ "name": "a", "count": 1, "tags": vec![json!([]); 1000] })).await;
+    assert_eq!(told.len(), MAX_FAULTS);
+}

@@ -62,3 +62,34 @@ fn several_problems_become_one_sentence() {
     );
     assert_eq!(param_list(Language::Chinese, problems.into_iter()), "title: 必填；p1.sound: 只能是以下之一：a、b");
 }
+
+#[test]
+fn every_problem_has_a_text_in_both_languages() {
+    let words = || vec!["a".to_owned()];
+    let problems = [
+        Problem::Missing,
+        Problem::NotA(ParamType::Integer),
+        Problem::TooLong(5),
+        Problem::NotOneOf(words()),
+        Problem::Below("1".into()),
+        Problem::Above("9".into()),
+        Problem::SchemeNotIn(words()),
+        Problem::BadName,
+        Problem::Reserved,
+        Problem::Unfilled(3),
+        Problem::UnknownMember,
+        Problem::NotInsertable,
+        Problem::HoldsNul,
+        Problem::BadDelay,
+        Problem::BadAt,
+        Problem::AtInPast,
+        Problem::AtTooFar,
+        Problem::DelayAndAt,
+        Problem::TooMany(64),
+    ];
+    for case in &problems {
+        let (english, chinese) = (problem(Language::English, case), problem(Language::Chinese, case));
+        assert!(english.is_ascii() && english.len() > 3, "{english}");
+        assert!(!chinese.is_ascii(), "{chinese}");
+    }
+}
