@@ -49,6 +49,24 @@ id!(
     TaskId
 );
 
+impl PushId {
+    /// Length of the text.
+    pub const LEN: usize = 26;
+}
+
+impl TaskId {
+    /// The task at a position of a push: the push's id and one digit, so that a push's tasks are found without an index.
+    pub fn of(push: &PushId, position: usize) -> Self {
+        Self(format!("{}{position}", push.0))
+    }
+
+    /// The push that the task belongs to; `None` if this is no task's id.
+    pub fn push(&self) -> Option<PushId> {
+        let (push, position) = self.0.split_at_checked(PushId::LEN)?;
+        (position.len() == 1).then(|| PushId(push.to_owned()))
+    }
+}
+
 /// Text of 26 characters that sorts by time: 48 bits of milliseconds, 80 of the random bits given.
 pub fn time_ordered(now_ms: i64, random: u128) -> String {
     let ms = u64::try_from(now_ms).unwrap_or(0);

@@ -2,6 +2,7 @@
 //! and nothing of the crate but this module.
 
 pub mod account;
+pub mod agenda;
 pub mod delivery;
 pub mod group;
 pub mod id;

@@ -94,6 +94,13 @@ pub enum Refusal {
     GroupFull(usize),
     /// Two members of a Group have the same name.
     MemberNameTaken(String),
+    /// The request or mail cannot be made of these parameters; which member, and why.
+    NotRenderable {
+        /// The member of a Group.
+        member: Option<String>,
+        /// What is wrong; names the place, shows no value.
+        reason: String,
+    },
     /// Others build on this Pusher.
     PusherInUse(Vec<PusherId>),
     /// A shared Pusher no longer changes.
@@ -119,6 +126,7 @@ impl Refusal {
             Self::GroupEmpty => "group_empty",
             Self::GroupFull(_) => "group_full",
             Self::MemberNameTaken(_) => "member_name_taken",
+            Self::NotRenderable { .. } => "not_renderable",
             Self::PusherInUse(_) => "pusher_in_use",
             Self::SharedIsFinal => "shared_is_final",
             Self::WrongState(_) => "wrong_state",

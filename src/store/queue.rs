@@ -1,0 +1,283 @@
+//! The queue on the task table: claims with a lease, fenced finishes in groups, hand-back and take-over.
+//!
+//! A claim makes a task `running` in the database before any worker sees it, so whoever revokes it before that wins,
+//! and whoever comes later is told that it runs. A finish counts only for the worker and the attempt that it was
+//! claimed for: a worker that lost its lease changes nothing.
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
+use super::tasks::bounds;
+use super::{Db, Store, Tx, on};
+use crate::domain::id::{AccountId, PusherId, TaskId};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// A task that this worker now holds.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub id: TaskId,
+    pub owner: AccountId,
+    pub pusher_id: PusherId,
+    pub service: String,
+    pub fallback: bool,
+    pub lane: String,
+    pub run_at: Timestamp,
+    /// Sealed parameters.
+    pub payload: String,
+    /// This attempt's number since the task was made, from 1; fences the finish.
+    pub attempt: i64,
+    /// Attempts begun before the task was last retried by hand.
+    pub attempt_base: i64,
+    /// What is known of earlier attempts, as JSON.
+    pub attempt_log: String,
+}
+
+/// What one lane gave.
+#[derive(Debug)]
+pub struct Claim {
+    pub lane: String,
+    pub tasks: Vec<Claimed>,
+    /// When the lane's next waiting task is due, as of the claim.
+    pub next_due: Option<i64>,
+}
+
+/// How an attempt ended, to be recorded.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub id: TaskId,
+    pub attempt: i64,
+    pub fallback: bool,
+    pub lane: String,
+    pub state: FinishState,
+    pub now: Timestamp,
+    /// The whole log, this attempt included, as JSON.
+    pub attempt_log: String,
+}
+
+/// What a task becomes after an attempt.
+#[derive(Debug, Clone)]
+pub enum FinishState {
+    Succeeded,
+    Failed {
+        code: String,
+        message: String,
+    },
+    /// Waits for another attempt.
+    Again {
+        run_at: Timestamp,
+        code: String,
+        message: String,
+    },
+}
+
+/// A lane that has a task waiting from this time on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub lane: String,
+    pub run_at: i64,
+}
+
+impl<'r, R> FromRow<'r, R> for Claimed
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: TaskId::new(row.try_get::<String, _>("id")?),
+            owner: AccountId::new(row.try_get::<String, _>("owner")?),
+            pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
+            service: row.try_get("service")?,
+            fallback: row.try_get("fallback")?,
+            lane: row.try_get("lane")?,
+            run_at: Timestamp(row.try_get("run_at")?),
+            payload: row.try_get("payload")?,
+            attempt: row.try_get("attempt")?,
+            attempt_base: row.try_get("attempt_base")?,
+            attempt_log: row.try_get("attempt_log")?,
+        })
+    }
+}
+
+const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
+    started_at = COALESCE(started_at, $3)
+    WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
+        ORDER BY run_at, id LIMIT $5)
+    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log";
+
+// The fork: only PostgreSQL has several claimers at once, and only it knows SKIP LOCKED, without which they would wait
+// for each other. ANY(ARRAY(…)) keeps the planner from joining against a scan of the whole table.
+const CLAIM_POSTGRES: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
+    started_at = COALESCE(started_at, $3)
+    WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
+        ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
+    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log";
+
+impl Store {
+    /// Claims due tasks, up to a number for each lane.
+    ///
+    /// # Errors
+    /// If the database fails; nothing is claimed then.
+    pub async fn claim(
+        &self,
+        worker: &str,
+        lanes: &[(String, i64)],
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>> {
+        let sql = match self.db {
+            Db::Sqlite { .. } => CLAIM_SQLITE,
+            Db::Postgres(_) => CLAIM_POSTGRES,
+        };
+        let mut tx = self.write().await?;
+        let mut claims = Vec::with_capacity(lanes.len());
+        for (lane, most) in lanes {
+            let mut tasks: Vec<Claimed> = on!(&mut tx, conn => sqlx::query_as(sql)
+                .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
+                .fetch_all(conn).await)?;
+            // RETURNING has no order of its own.
+            tasks.sort_by(|a, b| (a.run_at, &a.id).cmp(&(b.run_at, &b.id)));
+            let next_due = tx.next_due(lane).await?;
+            claims.push(Claim { lane: lane.clone(), tasks, next_due });
+        }
+        tx.commit().await?;
+        Ok(claims)
+    }
+
+    /// Records how attempts ended, all in one commit. Those whose lease was lost change nothing.
+    ///
+    /// # Errors
+    /// If the database fails; nothing is recorded then.
+    pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
+        let mut tx = self.write().await?;
+        let mut released = Vec::new();
+        for finish in finishes {
+            let counted = tx.finish(worker, finish).await?;
+            if counted && let Some(release) = tx.after_finish(finish).await? {
+                released.push(release);
+            }
+        }
+        tx.commit().await?;
+        self.signal.note_releases(&released);
+        Ok(())
+    }
+
+    /// Gives back everything that this worker still holds, as if it had not been claimed.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn hand_back(&self, worker: &str) -> Result<u64> {
+        let mut tx = self.write().await?;
+        let count = on!(&mut tx, conn => sqlx::query(
+            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
+             WHERE state = 'running' AND worker = $1")
+            .bind(worker.to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Takes over what dead workers left: tasks whose lease has ended wait again.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn take_over(&self, now: Timestamp) -> Result<usize> {
+        let mut tx = self.write().await?;
+        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
+            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
+             WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at")
+            .bind(now.0).fetch_all(conn).await)?;
+        tx.commit().await?;
+        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(rows.len())
+    }
+
+    /// Tells the agenda of every lane with a waiting task, and when its next one is due. Steps from lane to lane in the index, so that a
+    /// million tasks of few lanes cost little.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn survey(&self) -> Result<()> {
+        let mut tx = self.read().await?;
+        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
+            "WITH RECURSIVE step (lane) AS (
+                SELECT (SELECT lane FROM task WHERE state = 'waiting' ORDER BY lane LIMIT 1)
+                UNION ALL
+                SELECT (SELECT lane FROM task WHERE state = 'waiting' AND lane > step.lane ORDER BY lane LIMIT 1)
+                FROM step WHERE step.lane IS NOT NULL
+             )
+             SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = step.lane)
+             FROM step WHERE lane IS NOT NULL")
+            .fetch_all(conn).await)?;
+        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(())
+    }
+}
+
+impl Tx {
+    async fn next_due(&mut self, lane: &str) -> Result<Option<i64>> {
+        let (due,): (Option<i64>,) = on!(self, conn => sqlx::query_as(
+            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
+            .bind(lane.to_owned()).fetch_one(conn).await)?;
+        Ok(due)
+    }
+
+    /// Records one finish; `false` if the lease was lost.
+    async fn finish(&mut self, worker: &str, finish: &Finish) -> Result<bool> {
+        let (state, run_at, finished_at, code, message) = match &finish.state {
+            FinishState::Succeeded => ("succeeded", None, Some(finish.now.0), None, None),
+            FinishState::Failed { code, message } => ("failed", None, Some(finish.now.0), Some(code), Some(message)),
+            FinishState::Again { run_at, code, message } => {
+                ("waiting", Some(run_at.0), None, Some(code), Some(message))
+            }
+        };
+        let changed = on!(self, conn => sqlx::query(
+            "UPDATE task SET state = $1, run_at = COALESCE($2, run_at), finished_at = $3, error_code = $4,
+             error_message = $5, attempt_log = $6, worker = NULL, lease_until = NULL
+             WHERE id = $7 AND worker = $8 AND attempt = $9 AND state = 'running'")
+            .bind(state)
+            .bind(run_at)
+            .bind(finished_at)
+            .bind(code.cloned())
+            .bind(message.cloned())
+            .bind(finish.attempt_log.clone())
+            .bind(finish.id.as_str().to_owned())
+            .bind(worker.to_owned())
+            .bind(finish.attempt)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// What a finish means for others: a retry to wait for, or the next step of a `fallback` Group.
+    async fn after_finish(&mut self, finish: &Finish) -> Result<Option<Release>> {
+        match &finish.state {
+            FinishState::Again { run_at, .. } => Ok(Some(Release { lane: finish.lane.clone(), run_at: run_at.0 })),
+            FinishState::Succeeded if finish.fallback => {
+                let push = push_of(&finish.id)?;
+                self.skip_held(&push, finish.now).await?;
+                Ok(None)
+            }
+            FinishState::Failed { .. } if finish.fallback => self.start_next_held(&finish.id, finish.now).await,
+            FinishState::Succeeded | FinishState::Failed { .. } => Ok(None),
+        }
+    }
+
+    /// Starts the next held step after a task of a `fallback` Group; a step with a later time of its own keeps it.
+    async fn start_next_held(&mut self, id: &TaskId, now: Timestamp) -> Result<Option<Release>> {
+        let (_, end) = bounds(&push_of(id)?);
+        let next: Option<(String, String, i64)> = on!(&mut *self, conn => sqlx::query_as(
+            "SELECT id, lane, run_at FROM task WHERE id > $1 AND id < $2 AND state = 'held' ORDER BY id LIMIT 1")
+            .bind(id.as_str().to_owned()).bind(end).fetch_optional(conn).await)?;
+        let Some((next, lane, run_at)) = next else { return Ok(None) };
+        let run_at = run_at.max(now.0);
+        on!(self, conn => sqlx::query("UPDATE task SET state = 'waiting', run_at = $1 WHERE id = $2 AND state = 'held'")
+            .bind(run_at).bind(next).execute(conn).await.map(drop))?;
+        Ok(Some(Release { lane, run_at }))
+    }
+}
+
+fn push_of(id: &TaskId) -> Result<crate::domain::id::PushId> {
+    id.push().ok_or_else(|| Error::Broken(anyhow::anyhow!("task id {id} has no push")))
+}

@@ -1,0 +1,127 @@
+//! Secrets at rest: XChaCha20-Poly1305 under the installation's key. Each sealed text is bound to the place it stands
+//! in, so that one row's secret cannot be moved into another row.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+
+/// Version and cipher of what follows; leaves room for other keys.
+const PREFIX: &str = "1.";
+const NONCE: usize = 24;
+
+/// The installation's key: 32 bytes.
+#[derive(Clone)]
+pub struct SecretKey([u8; 32]);
+
+impl SecretKey {
+    /// A new key from random bits.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads a key written as 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The key as 64 hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Why a sealed text does not open: wrong key, wrong place, or damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsealable;
+
+impl std::fmt::Display for Unsealable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a sealed value does not open under this key")
+    }
+}
+
+impl std::error::Error for Unsealable {}
+
+/// Seals and opens texts.
+pub struct Sealer {
+    cipher: XChaCha20Poly1305,
+}
+
+impl Sealer {
+    /// A sealer under this key.
+    pub fn new(key: &SecretKey) -> Self {
+        Self { cipher: XChaCha20Poly1305::new(&Key::from(key.0)) }
+    }
+
+    /// Seals a text for one place (a row's id).
+    pub fn seal(&self, place: &str, text: &str) -> String {
+        let nonce: [u8; NONCE] = rand::random();
+        let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
+        let mut sealed = nonce.to_vec();
+        sealed.extend(
+            self.cipher
+                .encrypt(&XNonce::from(nonce), payload)
+                .expect("encryption fails only for texts beyond 256 GiB, and bodies are limited"),
+        );
+        let mut text = String::with_capacity(PREFIX.len() + sealed.len().div_ceil(3) * 4);
+        text.push_str(PREFIX);
+        BASE64.encode_string(&sealed, &mut text);
+        text
+    }
+
+    /// Opens what was sealed for this place.
+    ///
+    /// # Errors
+    /// If the key or the place is another, or the text is damaged.
+    pub fn open(&self, place: &str, sealed: &str) -> Result<String, Unsealable> {
+        let encoded = sealed.strip_prefix(PREFIX).ok_or(Unsealable)?;
+        let bytes = BASE64.decode(encoded).map_err(|_| Unsealable)?;
+        let (nonce, body) = bytes.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
+        let payload = Payload { msg: body, aad: place.as_bytes() };
+        let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Unsealable)?;
+        String::from_utf8(plain).map_err(|_| Unsealable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(byte: u8) -> Sealer {
+        Sealer::new(&SecretKey::from_bytes([byte; 32]))
+    }
+
+    #[test]
+    fn opens_only_under_its_key_and_in_its_place() {
+        let sealed = sealer(1).seal("row", "hunter2");
+        assert!(!sealed.contains("hunter2"));
+        assert_eq!(sealer(1).open("row", &sealed).as_deref(), Ok("hunter2"));
+        assert_eq!(sealer(2).open("row", &sealed), Err(Unsealable));
+        assert_eq!(sealer(1).open("another row", &sealed), Err(Unsealable));
+        assert_eq!(sealer(1).open("row", &sealed[..sealed.len() - 4]), Err(Unsealable));
+        assert_eq!(sealer(1).open("row", ""), Err(Unsealable));
+    }
+
+    #[test]
+    fn the_same_text_is_sealed_differently_each_time() {
+        assert_ne!(sealer(1).seal("row", "x"), sealer(1).seal("row", "x"));
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        let key = SecretKey::from_bytes([0xab; 32]);
+        assert_eq!(SecretKey::parse(&format!("{}\n", key.to_hex())).map(|k| k.0), Some([0xab; 32]));
+        for bad in ["", "ab", &"g".repeat(64), &"é".repeat(32)] {
+            assert!(SecretKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

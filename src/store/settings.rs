@@ -1,0 +1,53 @@
+//! Facts about this installation, such as the proof that the secret key is the right one.
+
+use anyhow::{anyhow, bail};
+
+use super::{Store, Tx, on};
+use crate::error::{Error, Result};
+
+const KEY_PROOF: &str = "key_proof";
+const PROVED: &str = "fanfare";
+
+impl Tx {
+    /// The value of a setting.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn setting(&mut self, name: &str) -> Result<Option<String>> {
+        let found: Option<(String,)> = on!(self, conn => sqlx::query_as("SELECT value FROM setting WHERE name = $1")
+            .bind(name.to_owned()).fetch_optional(conn).await)?;
+        Ok(found.map(|(value,)| value))
+    }
+
+    /// Sets a setting that is not there yet; leaves one that is.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_setting(&mut self, name: &str, value: &str) -> Result<()> {
+        on!(self, conn => sqlx::query("INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            .bind(name.to_owned()).bind(value.to_owned()).execute(conn).await.map(drop))?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Refuses a key other than the one that this database was sealed with; on a new database, remembers this one.
+    pub(super) async fn prove_key(&self) -> anyhow::Result<()> {
+        let failed = |error: Error| anyhow!("the database did not answer: {error:?}");
+        let mut tx = self.write().await.map_err(failed)?;
+        let proof = match tx.setting(KEY_PROOF).await.map_err(failed)? {
+            Some(proof) => proof,
+            None => {
+                let sealed = self.sealer.seal(KEY_PROOF, PROVED);
+                tx.insert_setting(KEY_PROOF, &sealed).await.map_err(failed)?;
+                // Another node may have been first: what stands now is what counts.
+                tx.setting(KEY_PROOF).await.map_err(failed)?.unwrap_or(sealed)
+            }
+        };
+        tx.commit().await.map_err(failed)?;
+        if self.sealer.open(KEY_PROOF, &proof).is_err() {
+            bail!("the secret key is not the one that this database was sealed with");
+        }
+        Ok(())
+    }
+}
