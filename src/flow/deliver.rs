@@ -1,0 +1,177 @@
+//! One attempt at a task: open, render, send, judge, and decide what the task becomes.
+
+use std::time::Duration;
+
+use crate::domain::delivery::{Outcome, SendFailure};
+use crate::domain::mask::Redactor;
+use crate::domain::params::Params;
+use crate::domain::retry::{Next, next};
+use crate::domain::time::Timestamp;
+use crate::flow::Engine;
+use crate::service::{RenderEnv, Service};
+use crate::store::{Attempt, Claimed, Finish, FinishState};
+
+/// Longest part of a channel's answer that is kept.
+const KEPT_ANSWER: usize = 2048;
+
+/// What an attempt brought, with secrets masked.
+struct Report {
+    outcome: Outcome,
+    status: Option<u16>,
+    response: Option<String>,
+}
+
+/// Makes one attempt. Never fails: what goes wrong is part of the outcome.
+pub async fn deliver(engine: &Engine, task: &Claimed) -> Finish {
+    let began = engine.clock.now();
+    let report = attempt(engine, task, began).await;
+    finish(engine, task, began, report)
+}
+
+/// The outcome of an attempt that broke off in this process.
+pub fn interrupted(engine: &Engine, task: &Claimed) -> Finish {
+    let outcome = Outcome::Later {
+        code: format!("{}:internal_error", task.service),
+        message: "the attempt broke off inside the server".to_owned(),
+        after: None,
+    };
+    let now = engine.clock.now();
+    finish(engine, task, now, Report { outcome, status: None, response: None })
+}
+
+async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
+    let Some(service) = engine.catalogue.get(&task.service) else {
+        return never(task, "service_unknown", "the Service is no longer there");
+    };
+    let opened = engine.store.sealer().open(task.id.as_str(), &task.payload).ok();
+    let Some(params) = opened.and_then(|text| serde_json::from_str::<Params>(&text).ok()) else {
+        return never(task, "task_unreadable", "the task's parameters cannot be opened");
+    };
+    let redactor = Redactor::new(&service.spec, &params);
+    let env = RenderEnv { now, delivery_id: task.id.as_str(), random: rand::random() };
+    let outgoing = match service.render(&params, &env) {
+        Ok(outgoing) => outgoing,
+        Err(problem) => return never(task, "not_renderable", &redactor.redact(&problem.to_string())),
+    };
+    match engine.sender.send(&outgoing).await {
+        Ok(answer) => {
+            let text = String::from_utf8_lossy(&answer.body);
+            Report {
+                outcome: redacted(service.judge(&answer, now), &redactor),
+                status: Some(answer.status),
+                response: Some(cut(&redactor.redact(&text))),
+            }
+        }
+        Err(failure) => failed(&service, &failure, &redactor),
+    }
+}
+
+fn failed(service: &Service, failure: &SendFailure, redactor: &Redactor) -> Report {
+    Report {
+        outcome: redacted(service.failure(failure), redactor),
+        status: failure.status,
+        response: Some(cut(&redactor.redact(&failure.message))),
+    }
+}
+
+fn never(task: &Claimed, code: &str, message: &str) -> Report {
+    let outcome = Outcome::Never { code: format!("{}:{code}", task.service), message: message.to_owned() };
+    Report { outcome, status: None, response: None }
+}
+
+fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> Finish {
+    let now = engine.clock.now();
+    let attempts_made = u32::try_from(task.attempt - task.attempt_base).unwrap_or(u32::MAX);
+    let decided = next(&engine.retries, &report.outcome, attempts_made, now, rand::random());
+    let (code, message) = match &report.outcome {
+        Outcome::Sent => (None, None),
+        Outcome::Later { code, message, .. } | Outcome::Never { code, message } => {
+            (Some(code.clone()), Some(message.clone()))
+        }
+    };
+    count(engine, task, now.0 - began.0, &decided);
+    let problem = || (code.clone().unwrap_or_default(), message.clone().unwrap_or_default());
+    let state = match decided {
+        Next::Done => FinishState::Succeeded,
+        Next::RetryAt(run_at) => {
+            let (code, message) = problem();
+            FinishState::Again { run_at, code, message }
+        }
+        Next::GiveUp => {
+            let (code, message) = problem();
+            FinishState::Failed { code, message }
+        }
+    };
+    tracing::debug!(task_id = %task.id, service = %task.service, attempt = task.attempt, code = code.as_deref(),
+        "attempt {} of task {} ended: {}", task.attempt, task.id, code.as_deref().unwrap_or("sent"));
+    let attempt = Attempt {
+        at: began,
+        duration_ms: now.0 - began.0,
+        outcome: word(&report.outcome).to_owned(),
+        code,
+        status: report.status,
+        response: report.response,
+    };
+    Finish {
+        id: task.id.clone(),
+        attempt: task.attempt,
+        fallback: task.fallback,
+        lane: task.lane.clone(),
+        state,
+        now,
+        attempt_log: extended_log(task, attempt),
+    }
+}
+
+fn count(engine: &Engine, task: &Claimed, took_ms: i64, decided: &Next) {
+    let counters = engine.metrics.service(&task.service);
+    counters.attempt_took(Duration::from_millis(took_ms.unsigned_abs()));
+    match decided {
+        Next::Done => counters.delivered.inc(),
+        Next::RetryAt(_) => counters.retried.inc(),
+        Next::GiveUp => counters.failed.inc(),
+    };
+}
+
+/// The log with this attempt. Attempts that left no trace, because their process died, are told as interrupted.
+fn extended_log(task: &Claimed, attempt: Attempt) -> String {
+    let mut log: Vec<Attempt> = serde_json::from_str(&task.attempt_log).unwrap_or_default();
+    let known = i64::try_from(log.len()).unwrap_or(i64::MAX);
+    for _ in known..task.attempt - 1 {
+        log.push(Attempt {
+            at: attempt.at,
+            duration_ms: 0,
+            outcome: "interrupted".to_owned(),
+            code: None,
+            status: None,
+            response: None,
+        });
+    }
+    log.push(attempt);
+    serde_json::to_string(&log).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Later { .. } => "later",
+        Outcome::Never { .. } => "never",
+    }
+}
+
+fn redacted(outcome: Outcome, redactor: &Redactor) -> Outcome {
+    match outcome {
+        Outcome::Sent => Outcome::Sent,
+        Outcome::Later { code, message, after } => Outcome::Later { code, message: redactor.redact(&message), after },
+        Outcome::Never { code, message } => Outcome::Never { code, message: redactor.redact(&message) },
+    }
+}
+
+/// The first part of a text, whole characters only, without NUL, which PostgreSQL does not store.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(KEPT_ANSWER);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].replace('\0', "\u{fffd}")
+}

@@ -1,0 +1,161 @@
+//! Passwords and tokens: who somebody is. Hashing runs apart from the async threads and a few at a time, because each
+//! takes 19 MiB and some milliseconds by design.
+
+use std::sync::LazyLock;
+
+use argon2::password_hash::phc::PasswordHash;
+
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
+
+use super::{Caller, Engine};
+use crate::domain::account::{Account, Role, check_password, email_key};
+use crate::domain::id::{AccountId, time_ordered};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::error::{AuthProblem, Error, Result};
+use crate::store::{NewAccount, TokenHash};
+
+/// A session ends when it has not been used for so long: 30 days.
+const IDLE_MS: i64 = 30 * 86_400_000;
+/// The last use is written at most this often: 1 hour.
+const TOUCH_MS: i64 = 3_600_000;
+/// Passwords that are hashed at the same time.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
+/// What a login brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    pub is_registered: bool,
+    /// The new session's token, if the password was right.
+    pub token: Option<String>,
+}
+
+/// Checks an address and a password, and begins a session if they are right.
+///
+/// # Errors
+/// If the database fails.
+pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login> {
+    let found = match email_key(email) {
+        Some(key) => engine.store.read().await?.account_by_email(&key).await?,
+        None => None,
+    };
+    let is_registered = found.is_some();
+    // An unknown address costs the same time as a wrong password.
+    let (account, hash) = match found {
+        Some((account, hash)) => (Some(account), hash),
+        None => (None, nobodys_hash().await?),
+    };
+    let right = verify(password.to_owned(), hash).await?;
+    let token = match account.filter(|account| right && account.confirmed && !account.disabled) {
+        Some(account) => Some(begin_session(engine, &account.id).await?),
+        None => None,
+    };
+    Ok(Login { is_registered, token })
+}
+
+/// The caller that a token proves, if it stands.
+///
+/// # Errors
+/// `Unauthorized` if the token is unknown, has ended, or its account is disabled.
+pub async fn caller(engine: &Engine, token: &str) -> Result<Caller> {
+    let hash = TokenHash::of(token);
+    let now = engine.clock.now();
+    let found = engine.store.read().await?.token_holder(&hash, now).await?;
+    let Some((account, last_used_at)) = found.filter(|(account, _)| account.confirmed && !account.disabled) else {
+        return Err(Error::Unauthorized(AuthProblem::Invalid));
+    };
+    if now.0 - last_used_at.0 >= TOUCH_MS {
+        let mut tx = engine.store.write().await?;
+        tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?;
+        tx.commit().await?;
+    }
+    Ok(Caller { account })
+}
+
+/// Makes an account that is confirmed from the start; `None` if the address is taken.
+///
+/// # Errors
+/// If the address or the password is not acceptable, or the database fails.
+pub async fn create_account(
+    store: &crate::store::Store,
+    now: Timestamp,
+    email: &str,
+    password: String,
+    role: Role,
+) -> Result<Option<Account>> {
+    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    check_password(&password)?;
+    let account = Account {
+        id: AccountId::new(time_ordered(now.0, rand::random())),
+        email: email.trim().to_owned(),
+        role,
+        confirmed: true,
+        disabled: false,
+        created_at: now,
+    };
+    let password_hash = hash(password).await?;
+    let mut tx = store.write().await?;
+    let added = tx.insert_account(&NewAccount { account: account.clone(), email_key: key, password_hash }).await?;
+    tx.commit().await?;
+    Ok(added.then_some(account))
+}
+
+/// Gives an account another password; `false` if the address is unknown.
+///
+/// # Errors
+/// If the password is not acceptable, or the database fails.
+pub async fn set_password(store: &crate::store::Store, email: &str, password: String) -> Result<bool> {
+    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    check_password(&password)?;
+    let password_hash = hash(password).await?;
+    let mut tx = store.write().await?;
+    let changed = tx.set_password(&key, &password_hash).await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+async fn begin_session(engine: &Engine, holder: &AccountId) -> Result<String> {
+    let secret: [u8; 32] = rand::random();
+    let token = format!("ff_{}", URL_SAFE_NO_PAD.encode(secret));
+    let now = engine.clock.now();
+    let mut tx = engine.store.write().await?;
+    tx.insert_token(&TokenHash::of(&token), holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.commit().await?;
+    Ok(token)
+}
+
+async fn hash(password: String) -> Result<String> {
+    apart(move || {
+        Argon2::default()
+            .hash_password(password.as_bytes())
+            .map(|hash| hash.to_string())
+            .map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
+    })
+    .await?
+}
+
+async fn verify(password: String, hash: String) -> Result<bool> {
+    apart(move || {
+        let parsed = PasswordHash::new(&hash)
+            .map_err(|e| Error::Broken(anyhow::anyhow!("a stored password hash is damaged: {e}")))?;
+        Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+    })
+    .await?
+}
+
+/// The hash of a password that nobody has, of the same cost as any.
+async fn nobodys_hash() -> Result<String> {
+    static HASH: LazyLock<Option<String>> = LazyLock::new(|| {
+        let password: [u8; 32] = rand::random();
+        Argon2::default().hash_password(&password).ok().map(|hash| hash.to_string())
+    });
+    apart(|| HASH.clone()).await?.ok_or_else(|| Error::Broken(anyhow::anyhow!("hashing failed")))
+}
+
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let _turn = HASHING.acquire().await.map_err(|e| Error::Broken(e.into()))?;
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Broken(e.into()))
+}

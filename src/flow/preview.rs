@@ -1,0 +1,65 @@
+//! What a push would become, without sending: every parameter with where it came from, and the exact request.
+//! Secrets are masked before rendering, so nothing derived from one (a signature, an encoded form) shows it either.
+
+use super::Engine;
+use crate::domain::delivery::Outgoing;
+use crate::domain::id::{PusherId, time_ordered};
+use crate::domain::mask::mask_value;
+use crate::domain::params::Params;
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve::{Call, Delivery, Resolved, resolve};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::service::RenderEnv;
+
+/// One task as it would be.
+#[derive(Debug, Clone)]
+pub struct Previewed {
+    pub name: Option<String>,
+    pub service: String,
+    /// In the order of the Service's declaration, secrets masked.
+    pub params: Vec<(String, Resolved)>,
+    pub ignored: Vec<String>,
+    pub run_at: Timestamp,
+    pub outgoing: Outgoing,
+}
+
+/// Resolves and renders a call. Who may see the Pusher has been checked.
+///
+/// # Errors
+/// As a push.
+pub async fn preview(engine: &Engine, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
+    let target = engine.target(id).await?;
+    let now = engine.clock.now();
+    let plan = resolve(&target, call, now)?;
+    plan.deliveries.into_iter().map(|delivery| one(engine, delivery, now)).collect()
+}
+
+fn one(engine: &Engine, delivery: Delivery, now: Timestamp) -> Result<Previewed> {
+    let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
+    let mask = |name: &str, value| {
+        service.spec.param(name).map_or_else(|| Clone::clone(value), |spec| mask_value(spec, value))
+    };
+    let params: Vec<(String, Resolved)> = delivery
+        .params
+        .iter()
+        .map(|(name, given)| {
+            let value = mask(name, &given.value);
+            (name.clone(), Resolved { value, from: given.from.clone() })
+        })
+        .collect();
+    let shown: Params = params.iter().map(|(name, given)| (name.clone(), given.value.clone())).collect();
+    let delivery_id = format!("{}0", time_ordered(now.0, 0));
+    let env = RenderEnv { now, delivery_id: &delivery_id, random: 0 };
+    let outgoing = service.render(&shown, &env).map_err(|problem| {
+        Error::Refused(Refusal::NotRenderable { member: delivery.name.clone(), reason: problem.to_string() })
+    })?;
+    Ok(Previewed {
+        name: delivery.name,
+        service: service.spec.id.clone(),
+        params,
+        ignored: delivery.ignored,
+        run_at: delivery.due,
+        outgoing,
+    })
+}

@@ -1,0 +1,114 @@
+//! Takes tasks back. Whether it worked is decided by one atomic change in the database.
+
+use super::{Caller, Engine};
+use crate::domain::account::Role;
+use crate::domain::id::{PushId, PusherId, TaskId};
+use crate::domain::task::TaskState;
+use crate::error::{Error, Result};
+use crate::store::{TaskFilter, TaskRecord};
+
+/// Most tasks looked at in one step when a Pusher goes.
+const STEP: i64 = 500;
+
+/// Revokes a task that still waits; answers what the task is now, or `None` if it is none of the caller's business.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result<Option<TaskState>> {
+    let mut tx = engine.store.write().await?;
+    let Some(task) = tx.task(id).await? else { return Ok(None) };
+    if !concerns(caller, &task) {
+        return Ok(None);
+    }
+    let now = engine.clock.now();
+    let revoked = tx.revoke_task(id, now).await?;
+    // Without the step that was under way nothing would ever start the held ones.
+    if revoked
+        && task.fallback
+        && task.state == TaskState::Waiting
+        && let Some(push) = id.push()
+    {
+        tx.skip_held(&push, now).await?;
+    }
+    let state = tx.task(id).await?.map(|task| task.state);
+    tx.commit().await?;
+    if revoked {
+        engine.metrics.service(&task.service).revoked.inc();
+    }
+    Ok(state)
+}
+
+/// Revokes what still waits of a push; answers each task's state now, or `None` if it is none of the caller's business.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_push(engine: &Engine, caller: &Caller, push: &PushId) -> Result<Option<Vec<(TaskId, TaskState)>>> {
+    let mut tx = engine.store.write().await?;
+    let of_push = TaskFilter { push_id: Some(push.clone()), ..TaskFilter::default() };
+    let most = i64::try_from(crate::domain::pusher::MAX_MEMBERS).unwrap_or(i64::MAX);
+    let tasks = tx.tasks(&of_push, most).await?;
+    if tasks.is_empty() || !tasks.iter().all(|task| concerns(caller, task)) {
+        return Ok(None);
+    }
+    let now = engine.clock.now();
+    let mut revoked = Vec::new();
+    for task in &tasks {
+        if tx.revoke_task(&task.id, now).await? {
+            revoked.push(&task.service);
+        }
+    }
+    let mut states: Vec<_> = tx.tasks(&of_push, most).await?.into_iter().map(|task| (task.id, task.state)).collect();
+    states.reverse();
+    tx.commit().await?;
+    for service in revoked {
+        engine.metrics.service(service).revoked.inc();
+    }
+    Ok(Some(states))
+}
+
+/// Revokes every task that waits because of a Pusher; answers how many.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_tasks_of(
+    engine: &Engine,
+    owner: &crate::domain::id::AccountId,
+    pusher: &PusherId,
+) -> Result<usize> {
+    let mut after = String::new();
+    let mut count = 0;
+    loop {
+        // Read apart from the writes: an account may have a million tasks of other Pushers to pass over.
+        let ids = engine.store.read().await?.revocable_tasks(owner, pusher, &after, STEP).await?;
+        let Some(last) = ids.last() else { break };
+        after = last.as_str().to_owned();
+        let mut tx = engine.store.write().await?;
+        for id in &ids {
+            count += usize::from(tx.revoke_task(id, engine.clock.now()).await?);
+        }
+        tx.commit().await?;
+    }
+    Ok(count)
+}
+
+/// Runs a failed task again, with its back-off at the beginning.
+///
+/// # Errors
+/// If the task is not the caller's or has not failed, or the database fails.
+pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result<TaskRecord> {
+    let mut tx = engine.store.write().await?;
+    let task = tx.task(id).await?.filter(|task| concerns(caller, task)).ok_or(Error::NotFound("task"))?;
+    let now = engine.clock.now();
+    if !tx.retry_task(id, now).await? {
+        return Err(Error::Refused(crate::domain::refusal::Refusal::WrongState(task.state.as_str())));
+    }
+    let task = tx.task(id).await?.ok_or(Error::NotFound("task"))?;
+    tx.commit().await?;
+    engine.store.signal().note([(task.lane.as_str(), now.0)]);
+    Ok(task)
+}
+
+/// Whether a task is the caller's, or the caller is an admin.
+pub fn concerns(caller: &Caller, task: &TaskRecord) -> bool {
+    caller.account.role == Role::Admin || caller.account.id == task.owner
+}

@@ -1,0 +1,50 @@
+//! Housekeeping: removes what has been kept long enough. Safe to run on several nodes at once.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// Tasks removed in one commit, so that housekeeping never holds up pushes.
+const STEP: i64 = 1000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Removes tasks that ended long enough ago and tokens that have ended; answers how many rows went.
+///
+/// # Errors
+/// If the database fails.
+pub async fn tidy(engine: &Engine) -> Result<u64> {
+    let now = engine.clock.now();
+    let mut gone = remove_ended_tokens(engine, now).await?;
+    let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
+    loop {
+        let mut tx = engine.store.write().await?;
+        let removed = tx.remove_finished_tasks(before, STEP).await?;
+        tx.commit().await?;
+        gone += removed;
+        if removed < STEP.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
+}
+
+async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let mut tx = engine.store.write().await?;
+    let removed = tx.remove_ended_tokens(now).await?;
+    tx.commit().await?;
+    Ok(removed)
+}
+
+/// Tidies every hour, for as long as it is polled.
+pub async fn tidy_forever(engine: &Engine) {
+    let mut every = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        every.tick().await;
+        match tidy(engine).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed {count} rows that were kept long enough"),
+            Err(error) => tracing::warn!(?error, "housekeeping did not finish"),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The workers: apalis runs them over a backend of our own on the task table; each job is "deliver this task".
+//!
+//! A claimer takes due tasks, never more than can start at once; a finisher records outcomes in groups. Neither polls:
+//! the claimer sleeps until there is news or the next task is due.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::task::Task;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::context::WorkerContext;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tower_layer::Identity;
+
+use crate::flow::Engine;
+use crate::flow::deliver::{deliver, interrupted};
+use crate::store::{Claimed, Finish, Store};
+
+/// How long a claim holds. An attempt ends well before it; a node that dies is replaced after it.
+pub const LEASE: Duration = Duration::from_secs(25);
+/// How often leases of dead workers are looked for.
+const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
+/// How long running attempts may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(20);
+/// Most outcomes in one commit, and most that may wait for one.
+const MOST_FINISHES: usize = 256;
+
+/// The running workers of this node.
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    done: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts claiming and delivering, as a worker of this name, which no other process may have.
+    pub fn start(engine: Arc<Engine>, name: String) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let done = tokio::spawn(run(engine, name, stopping));
+        Self { stop, done }
+    }
+
+    /// Stops claiming, lets what runs end, and hands the rest back.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(GRACE + Duration::from_secs(5), self.done).await.is_err() {
+            tracing::error!("the workers did not stop in time; their leases will be taken over");
+        }
+    }
+}
+
+async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bool>) {
+    let (finishes, finished) = mpsc::channel(MOST_FINISHES * 4);
+    let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished));
+    let capacity = engine.concurrency.max(1);
+    let (claims, claimed) = mpsc::channel(capacity);
+    let claimer = tokio::spawn(claim_due(engine.clone(), name.clone(), claims, stopping.clone()));
+    let sweeper = tokio::spawn(sweep(engine.clone(), stopping.clone()));
+
+    let handler = {
+        let engine = engine.clone();
+        move |task: Claimed| deliver_and_record(engine.clone(), task, finishes.clone())
+    };
+    let worker = WorkerBuilder::new(name.as_str()).backend(TaskBackend { claimed }).build(handler);
+    let stopped = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+        Ok::<(), std::io::Error>(())
+    };
+    // The grace counts from the moment of stopping, so it is bounded inside.
+    if let Err(error) = worker.run_until(stopped).await {
+        tracing::debug!(%error, "the worker ended");
+    }
+    let _ = claimer.await;
+    sweeper.abort();
+    // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
+    let _ = finisher.await;
+    match engine.store.hand_back(&name).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "handed back {count} tasks that had not started"),
+        Err(error) => tracing::warn!(?error, "tasks could not be handed back; their leases will end"),
+    }
+}
+
+/// One job. A panic in a delivery is an attempt that went wrong, and touches no other.
+async fn deliver_and_record(engine: Arc<Engine>, task: Claimed, finishes: mpsc::Sender<Finish>) {
+    let attempt = tokio::spawn({
+        let (engine, task) = (engine.clone(), task.clone());
+        async move { deliver(&engine, &task).await }
+    });
+    let finish = match attempt.await {
+        Ok(finish) => finish,
+        Err(error) => {
+            tracing::error!(task_id = %task.id, %error, "a delivery panicked");
+            interrupted(&engine, &task)
+        }
+    };
+    engine.store.signal().ended(&task.lane);
+    // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
+    let _ = finishes.send(finish).await;
+}
+
+async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receiver<Finish>) {
+    let mut group = Vec::with_capacity(MOST_FINISHES);
+    while finished.recv_many(&mut group, MOST_FINISHES).await > 0 {
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = store.finish(&name, &group).await {
+            tracing::warn!(?error, count = group.len(), "outcomes could not be recorded yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        group.clear();
+    }
+}
+
+/// Claims what is due, as far as there is room, until told to stop.
+async fn claim_due(
+    engine: Arc<Engine>,
+    name: String,
+    claims: mpsc::Sender<Task<Claimed>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let signal = engine.store.signal().clone();
+    let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        if *stopping.borrow() {
+            return;
+        }
+        let now = engine.clock.now();
+        let picks = signal.agenda().picks(now.0);
+        if picks.is_empty() {
+            let wait = signal.agenda().next_wake().map(|at| at.saturating_sub(now.0));
+            tokio::select! {
+                () = signal.news() => {}
+                () = sleep_ms(wait) => {}
+                _ = stopping.changed() => {}
+            }
+            continue;
+        }
+        match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
+            Ok(found) => {
+                for claim in found {
+                    signal.agenda().claimed(&claim.lane, claim.tasks.len(), claim.next_due);
+                    for task in claim.tasks {
+                        let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
+                        engine.metrics.started_late_by(Duration::from_millis(late));
+                        // Room was counted before the claim, so the channel has it.
+                        if claims.send(Task::new(task)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(?error, "due tasks could not be claimed");
+                let again = now.plus_ms(500).0;
+                signal.note(picks.iter().map(|(lane, _)| (lane.as_str(), again)));
+            }
+        }
+    }
+}
+
+/// Takes over what dead workers left, and surveys the lanes, at intervals; both are safety nets.
+async fn sweep(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(TAKE_OVER_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds: u32 = 0;
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        match engine.store.take_over(engine.clock.now()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "took over {count} tasks whose worker was gone"),
+            Err(error) => tracing::warn!(?error, "leases could not be checked"),
+        }
+        // The first round tells the agenda what waited before this process began.
+        if rounds.is_multiple_of(12)
+            && let Err(error) = engine.store.survey().await
+        {
+            tracing::warn!(?error, "the lanes could not be surveyed");
+            continue;
+        }
+        rounds = rounds.wrapping_add(1);
+    }
+}
+
+async fn sleep_ms(wait: Option<i64>) {
+    match wait {
+        Some(ms) => tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What apalis polls: tasks that the claimer has claimed.
+struct TaskBackend {
+    claimed: mpsc::Receiver<Task<Claimed>>,
+}
+
+/// The backend itself does not fail: the claimer deals with the database.
+#[derive(Debug)]
+struct Never;
+
+impl std::fmt::Display for Never {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for Never {}
+
+impl Backend for TaskBackend {
+    type Task = Task<Claimed>;
+    type Error = Never;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Never>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Never>>> {
+        self.claimed.poll_recv(cx).map(|task| task.map(Ok))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Never>> {
+        // What is still in the channel was not started; `run` hands it back.
+        Pin::new(&mut self.claimed).close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for TaskBackend {
+    type Args = Claimed;
+    type Id = String;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &Self::Config {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}
