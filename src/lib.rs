@@ -6,9 +6,15 @@
 //! store, send and service, then domain.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod flow;
+pub mod jobs;
 pub mod logs;
 pub mod metrics;
 pub mod send;
+pub mod service;
+pub mod store;

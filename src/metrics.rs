@@ -36,7 +36,6 @@ pub struct Metrics {
     services: RwLock<HashMap<String, Arc<ServiceMetrics>>>,
     waiting: Gauge,
     running: Gauge,
-    held: Gauge,
     requests: [Counter; 5],
 }
 
@@ -95,9 +94,9 @@ impl Metrics {
         registry.register("http_requests", "HTTP requests by class of status", classes.clone());
         let requests = ["1xx", "2xx", "3xx", "4xx", "5xx"]
             .map(|class| classes.get_or_create_owned(&[("status", class.to_owned())]));
-        let (waiting, running, held) = (state("waiting"), state("running"), state("held"));
+        let (waiting, running) = (state("waiting"), state("running"));
         let services = RwLock::default();
-        Self { registry, pushes_accepted, lateness, families, services, waiting, running, held, requests }
+        Self { registry, pushes_accepted, lateness, families, services, waiting, running, requests }
     }
 
     /// The counters of a Service; keep them where they are used often.
@@ -118,10 +117,9 @@ impl Metrics {
     }
 
     /// Records how many tasks there are in the states that can pile up.
-    pub fn set_tasks(&self, waiting: i64, running: i64, held: i64) {
+    pub fn set_tasks(&self, waiting: i64, running: i64) {
         self.waiting.set(waiting);
         self.running.set(running);
-        self.held.set(held);
     }
 
     /// Records that a request was answered with this status.
@@ -188,7 +186,7 @@ mod tests {
         metrics.service("bark").delivered.inc();
         metrics.service("bark").attempt_took(Duration::from_millis(30));
         metrics.started_late_by(Duration::from_millis(3));
-        metrics.set_tasks(7, 2, 1);
+        metrics.set_tasks(7, 2);
         metrics.answered(204);
         metrics.answered(503);
         let text = metrics.encode();

@@ -207,6 +207,7 @@ impl ApiError {
             Refusal::Field { field, reason } => return Self::field(field, reason),
             Refusal::PusherInUse(ids) => json!({ "dependents": ids }),
             Refusal::WrongState(state) => json!({ "state": state }),
+            Refusal::NotRenderable { member, reason } => json!({ "name": member, "reason": reason }),
             Refusal::BaseUnknown(_)
             | Refusal::Cycle(_)
             | Refusal::ChainTooDeep(_)
@@ -275,7 +276,8 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::ChainTooDeep(_)
         | Refusal::GroupInGroup(_)
         | Refusal::GroupEmpty
-        | Refusal::GroupFull(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        | Refusal::GroupFull(_)
+        | Refusal::NotRenderable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::MemberNameTaken(_) | Refusal::PusherInUse(_) | Refusal::SharedIsFinal | Refusal::WrongState(_) => {
             StatusCode::CONFLICT
         }

@@ -175,6 +175,13 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::MemberNameTaken(name) => {
             (format!("The group already has a member {name}."), format!("群组中已有成员 {name}。"))
         }
+        Refusal::NotRenderable { member, reason } => {
+            let at = member.as_deref().map(|name| format!("{name}: ")).unwrap_or_default();
+            (
+                format!("{at}the request cannot be made of these parameters: {reason}"),
+                format!("{at}无法用这些参数生成请求：{reason}"),
+            )
+        }
         Refusal::PusherInUse(_) => ("Other pushers build on this one.".into(), "有其他推送器基于它。".into()),
         Refusal::SharedIsFinal => {
             ("A shared pusher can no longer be changed.".into(), "已公开的推送器不能再修改。".into())

@@ -1,11 +1,106 @@
 //! The HTTP side: the only place that knows status codes, and the only place that knows poem.
 
+pub mod account;
+pub mod auth;
+pub mod body;
 pub mod docs;
 pub mod document;
 pub mod envelope;
 pub mod fault;
 pub mod form;
 pub mod frame;
+pub mod group;
+pub mod health;
 pub mod input;
 pub mod messages;
+pub mod object;
 pub mod page;
+pub mod preset;
+pub mod push;
+pub mod pusher;
+pub mod revoke;
+pub mod service;
+pub mod task;
+
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem_openapi::{OpenApiService, Tags};
+use serde_json::Value;
+
+use self::frame::{FrameOptions, Routes, frame};
+use crate::flow::Engine;
+
+/// The parts of the API.
+#[derive(Tags)]
+pub enum Tag {
+    /// Pushing, and taking pushes back.
+    Push,
+    /// What became of pushes.
+    Task,
+    /// Services, Presets and Groups alike.
+    Pusher,
+    /// Pushers with predefined parameters.
+    Preset,
+    /// Up to five Pushers under one id.
+    Group,
+    /// The channels.
+    Service,
+    /// Accounts and sessions.
+    Account,
+}
+
+type Operations = (
+    push::PushApi,
+    revoke::RevokeApi,
+    task::TaskApi,
+    pusher::PusherApi,
+    preset::PresetApi,
+    group::GroupApi,
+    service::ServiceApi,
+    account::AccountApi,
+);
+
+fn operations() -> OpenApiService<Operations, ()> {
+    let all = (
+        push::PushApi,
+        revoke::RevokeApi,
+        task::TaskApi,
+        pusher::PusherApi,
+        preset::PresetApi,
+        group::GroupApi,
+        service::ServiceApi,
+        account::AccountApi,
+    );
+    OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION"))
+        .description("A push server: one HTTP call becomes messages on any channel.")
+}
+
+/// The finished document of the API.
+pub fn document() -> Value {
+    // poem-openapi writes JSON; if it did not, the document test would fail.
+    document::finish(document::read(&operations().spec()).unwrap_or_default())
+}
+
+/// The document as text, as it is committed.
+pub fn document_text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Everything that the server answers.
+pub fn endpoint(engine: Arc<Engine>, body_limit: usize) -> impl Endpoint<Output = Response> + 'static {
+    let document = document();
+    let options = FrameOptions { routes: Routes::of_document(&document), body_limit, metrics: engine.metrics.clone() };
+    let text = document.to_string();
+    let routes = Route::new()
+        .at("/healthz", get(health::healthz))
+        .at("/readyz", get(health::readyz))
+        .at("/metrics", get(health::scrape))
+        .at("/openapi.json", get(health::OpenApiJson(text)))
+        .at("/docs", docs::page(&document))
+        .nest("/", operations())
+        .data(engine);
+    frame(routes, options)
+}

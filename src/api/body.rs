@@ -1,0 +1,156 @@
+//! The body and the query of a push, as parameters. Strict: what is not what it says it is, is refused whole.
+
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde_json::Value;
+use serde_json::map::Entry;
+
+use super::envelope::{ApiError, BadRequest};
+use super::form;
+use super::input::{BodyKind, FORM};
+use crate::domain::params::Params;
+
+/// What the body of a push brought.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum PushBody {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// A JSON object or a form.
+    Params(Params),
+    /// Plain text: stands for what `:content` stands for.
+    Text(String),
+}
+
+impl PushBody {
+    /// Reads the body of a request by its media type.
+    ///
+    /// # Errors
+    /// If it is too large, of another media type, not UTF-8, or not what the media type says.
+    pub async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = body.take()?.into_bytes().await?;
+        Ok(Self::parse(request.content_type(), &bytes)?)
+    }
+
+    fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ApiError> {
+        let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
+        match BodyKind::of(content_type) {
+            _ if bytes.is_empty() => Ok(Self::Empty),
+            BodyKind::Json => match serde_json::from_slice(bytes) {
+                Ok(Value::Object(params)) => Ok(Self::Params(params)),
+                _ => Err(invalid()),
+            },
+            BodyKind::Form => pairs(bytes).map(Self::Params).ok_or_else(invalid),
+            BodyKind::Text => String::from_utf8(bytes.to_vec()).map(Self::Text).map_err(|_| invalid()),
+            BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),
+        }
+    }
+}
+
+/// The query of a request as parameters.
+///
+/// # Errors
+/// If it is not UTF-8 when decoded.
+pub fn query(request: &Request) -> Result<Params, ApiError> {
+    let text = request.uri().query().unwrap_or_default();
+    pairs(text.as_bytes()).ok_or_else(|| ApiError::bad_request(&BadRequest::RequestInvalid))
+}
+
+/// Decodes `a=1&b=2`. A repeated name becomes a list; `None` if anything is not UTF-8.
+fn pairs(encoded: &[u8]) -> Option<Params> {
+    let mut params = Params::new();
+    for (name, value) in form::parse(encoded)? {
+        let value = Value::String(value);
+        match params.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
+            Entry::Occupied(mut place) => match place.get_mut() {
+                Value::Array(values) => values.push(value),
+                single => *single = Value::Array(vec![single.take(), value]),
+            },
+        }
+    }
+    Some(params)
+}
+
+impl<'a> ApiExtractor<'a> for PushBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest { required: false, description: Some("Parameters, or text."), content: media_types() })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Self::read(request, body).await
+    }
+}
+
+fn media_types() -> Vec<MetaMediaType> {
+    let object = || {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some("Parameters by name."),
+            additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+            example: Some(serde_json::json!({ "title": "Backup", "content": "disk full" })),
+            ..MetaSchema::new("object")
+        }))
+    };
+    let text = MetaSchema { description: Some("What `:content` stands for."), ..MetaSchema::new("string") };
+    vec![
+        MetaMediaType { content_type: "application/json", schema: object() },
+        MetaMediaType { content_type: FORM, schema: object() },
+        MetaMediaType { content_type: "text/plain", schema: MetaSchemaRef::Inline(Box::new(text)) },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(content_type: &str, body: &[u8]) -> Result<PushBody, String> {
+        PushBody::parse(Some(content_type), body).map_err(|error| error.code().to_owned())
+    }
+
+    fn params(value: Value) -> PushBody {
+        PushBody::Params(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn each_media_type_is_read_as_it_says() {
+        let form = "application/x-www-form-urlencoded; charset=UTF-8";
+        assert_eq!(parsed("Application/JSON", b"{\"a\":1}"), Ok(params(json!({ "a": 1 }))));
+        assert_eq!(parsed(form, b"a=1+2&b=%C3%A9&a=3&c"), Ok(params(json!({ "a": ["1 2", "3"], "b": "é", "c": "" }))));
+        assert_eq!(parsed("text/plain", "späť".as_bytes()), Ok(PushBody::Text("späť".to_owned())));
+        assert_eq!(parsed("image/png", b""), Ok(PushBody::Empty));
+    }
+
+    #[test]
+    fn what_is_not_what_it_says_is_refused() {
+        let form = "application/x-www-form-urlencoded";
+        for (content_type, body) in [
+            ("application/json", &b"{"[..]),
+            ("application/json", b"[1]"),
+            ("application/json", b"\"a\""),
+            ("application/json", b"{\"a\":\"\xff\"}"),
+            (form, b"a=%ff"),
+            (form, b"a=\xff"),
+            ("text/plain", b"\xff"),
+        ] {
+            assert_eq!(parsed(content_type, body), Err("body_invalid".to_owned()), "{content_type} {body:?}");
+        }
+        assert_eq!(parsed("image/png", b"x"), Err("media_type_unsupported".to_owned()));
+        assert_eq!(
+            PushBody::parse(None, b"x").map_err(|e| e.code().to_owned()),
+            Err("media_type_unsupported".to_owned())
+        );
+    }
+}

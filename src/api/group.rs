@@ -1,0 +1,385 @@
+//! Groups: up to five Pushers under one id.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::types::MaybeUndefined;
+use poem_openapi::{Enum, Object, OpenApi};
+use serde_json::Value;
+
+use super::Tag;
+use super::auth::Auth;
+use super::envelope::{ApiError, Reply};
+use super::input::Input;
+use super::object::JsonObject;
+use super::page::{Page, PageQuery};
+use super::pusher::{Removed, own_page, own_pusher};
+use crate::domain::id::{PusherId, unguessable};
+use crate::domain::pusher::{Group, Member, ParamMap, Strategy};
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, Result as Outcome};
+use crate::flow::{Engine, edit};
+use crate::store::{PusherKind, StoredPusher};
+
+/// How a Group delivers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
+#[oai(rename = "Strategy", rename_all = "snake_case")]
+pub enum StrategyWord {
+    /// To every member.
+    #[default]
+    All,
+    /// To one after the other, until one succeeds.
+    Fallback,
+}
+
+impl StrategyWord {
+    fn domain(self) -> Strategy {
+        match self {
+            Self::All => Strategy::All,
+            Self::Fallback => Strategy::Fallback,
+        }
+    }
+}
+
+impl From<Strategy> for StrategyWord {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::All => Self::All,
+            Strategy::Fallback => Self::Fallback,
+        }
+    }
+}
+
+/// A member of a Group.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "Member", deny_unknown_fields)]
+pub struct MemberView {
+    /// Unique in the Group.
+    pub name: String,
+    /// A Service's id, or a Preset of one's own that ends in a Service.
+    pub base_pusher: String,
+    /// The member's own parameters.
+    #[oai(default)]
+    pub params: JsonObject,
+}
+
+impl From<Member> for MemberView {
+    fn from(member: Member) -> Self {
+        Self { name: member.name, base_pusher: member.base_pusher.to_string(), params: JsonObject(member.params) }
+    }
+}
+
+impl From<MemberView> for Member {
+    fn from(view: MemberView) -> Self {
+        Self { name: view.name, base_pusher: PusherId::new(view.base_pusher), params: view.params.0 }
+    }
+}
+
+/// A Group.
+#[derive(Debug, Object)]
+#[oai(rename = "Group")]
+pub struct GroupView {
+    /// Unguessable; whoever knows it may push, unless the Group is protected.
+    pub id: String,
+    /// `group`.
+    pub kind: String,
+    pub name: String,
+    /// The members, in order.
+    pub pushers: Vec<MemberView>,
+    /// A name, and the list of `member.param` that take its value.
+    pub param_map: JsonObject,
+    pub redefine_content: Option<String>,
+    pub strategy: StrategyWord,
+    pub protected: bool,
+    pub shared: bool,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+impl GroupView {
+    /// A Group as its owner sees it.
+    pub fn new(group: Group) -> Self {
+        let param_map = group.param_map.into_iter().map(|(name, targets)| (name, Value::from(targets)));
+        Self {
+            id: group.id.to_string(),
+            kind: "group".to_owned(),
+            name: group.name,
+            pushers: group.pushers.into_iter().map(MemberView::from).collect(),
+            param_map: JsonObject(param_map.collect()),
+            redefine_content: group.redefine_content,
+            strategy: group.strategy.into(),
+            protected: group.protected,
+            shared: group.shared,
+            created_at: group.created_at.rfc3339(),
+            updated_at: group.updated_at.rfc3339(),
+        }
+    }
+}
+
+/// A Group to make.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct CreateGroup {
+    pub name: String,
+    /// One to five members.
+    pub pushers: Vec<MemberView>,
+    /// A name, and the list of `member.param` that take its value.
+    #[oai(default)]
+    pub param_map: JsonObject,
+    pub redefine_content: Option<String>,
+    #[oai(default)]
+    pub strategy: StrategyWord,
+    #[oai(default)]
+    pub protected: bool,
+}
+
+/// What to change of a Group; what is not named stays.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ChangeGroup {
+    pub name: Option<String>,
+    /// Replaces all members.
+    pub pushers: Option<Vec<MemberView>>,
+    /// Replaces the whole map.
+    pub param_map: Option<JsonObject>,
+    /// Null takes it away.
+    pub redefine_content: MaybeUndefined<String>,
+    pub strategy: Option<StrategyWord>,
+    pub protected: Option<bool>,
+}
+
+/// What to change of a member; what is not named stays.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ChangeMember {
+    pub name: Option<String>,
+    pub base_pusher: Option<String>,
+    /// Replaces all of the member's parameters.
+    pub params: Option<JsonObject>,
+}
+
+/// The Group operations.
+pub struct GroupApi;
+
+#[OpenApi(tag = "Tag::Group")]
+impl GroupApi {
+    /// List your Groups, newest first
+    #[oai(path = "/group", method = "get", operation_id = "listGroups")]
+    async fn list(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// Most items, 1 to 100; 20 if not given.
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Reply<Page<GroupView>>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
+        own_page(&engine, &caller, &page, Some(PusherKind::Group), |pusher| match pusher {
+            StoredPusher::Group(group) => Some(GroupView::new(group)),
+            StoredPusher::Preset(_) => None,
+        })
+        .await
+    }
+
+    /// Make a Group
+    ///
+    /// The answer holds the id to push to.
+    #[oai(path = "/group", method = "post", operation_id = "createGroup")]
+    async fn create(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        group: Input<CreateGroup>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let CreateGroup { name, pushers, param_map: map, redefine_content, strategy, protected } = group.0;
+        let now = engine.clock.now();
+        let group = Group {
+            id: PusherId::new(unguessable(rand::random())),
+            owner: caller.account.id.clone(),
+            name,
+            pushers: pushers.into_iter().map(Member::from).collect(),
+            param_map: param_map(map)?,
+            redefine_content,
+            strategy: strategy.domain(),
+            protected,
+            shared: false,
+            created_at: now,
+            updated_at: now,
+        };
+        edit::create(&engine, &caller, StoredPusher::Group(group.clone())).await?;
+        Ok(Reply(GroupView::new(group)))
+    }
+
+    /// Read a Group
+    #[oai(path = "/group/:id", method = "get", operation_id = "getGroup")]
+    async fn get(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        group_view(own_pusher(&engine, &caller, &PusherId::new(id.0)).await?)
+    }
+
+    /// Change a Group
+    ///
+    /// Tasks that wait keep what they resolved.
+    #[oai(path = "/group/:id", method = "patch", operation_id = "changeGroup")]
+    async fn change(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+        change: Input<ChangeGroup>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        let ChangeGroup { name, pushers, param_map: map, redefine_content, strategy, protected } = change.0;
+        let map = map.map(param_map).transpose()?;
+        edit_group(&engine, auth, id.0, |before| {
+            Ok(Group {
+                name: name.unwrap_or(before.name),
+                pushers: pushers.map_or(before.pushers, |all| all.into_iter().map(Member::from).collect()),
+                param_map: map.unwrap_or(before.param_map),
+                redefine_content: match redefine_content {
+                    MaybeUndefined::Undefined => before.redefine_content,
+                    MaybeUndefined::Null => None,
+                    MaybeUndefined::Value(name) => Some(name),
+                },
+                strategy: strategy.map_or(before.strategy, StrategyWord::domain),
+                protected: protected.unwrap_or(before.protected),
+                ..before
+            })
+        })
+        .await
+    }
+
+    /// Delete a Group
+    ///
+    /// Revokes what waits because of it. Refused while other Pushers build on it.
+    #[oai(path = "/group/:id", method = "delete", operation_id = "deleteGroup")]
+    async fn delete(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+    ) -> Result<Reply<Removed>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let id = PusherId::new(id.0);
+        if !matches!(own_pusher(&engine, &caller, &id).await?, StoredPusher::Group(_)) {
+            return Err(Error::NotFound("group").into());
+        }
+        Ok(Reply(Removed::of(edit::remove(&engine, &caller, &id).await?)))
+    }
+
+    /// Add a member to a Group
+    ///
+    /// At the end. A Group has at most five.
+    #[oai(path = "/group/:id/pusher", method = "post", operation_id = "addMember")]
+    async fn add_member(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+        member: Input<MemberView>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        edit_group(&engine, auth, id.0, |mut group| {
+            group.pushers.push(member.0.into());
+            Ok(group)
+        })
+        .await
+    }
+
+    /// Change a member of a Group
+    #[oai(path = "/group/:id/pusher/:name", method = "patch", operation_id = "changeMember")]
+    async fn change_member(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+        /// The member's name.
+        name: Path<String>,
+        change: Input<ChangeMember>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        edit_group(&engine, auth, id.0, |mut group| {
+            let member = group.pushers.iter_mut().find(|member| member.name == name.0);
+            let member = member.ok_or(Error::NotFound("member"))?;
+            let ChangeMember { name, base_pusher, params } = change.0;
+            if let Some(name) = name {
+                member.name = name;
+            }
+            if let Some(base) = base_pusher {
+                member.base_pusher = PusherId::new(base);
+            }
+            if let Some(params) = params {
+                member.params = params.0;
+            }
+            Ok(group)
+        })
+        .await
+    }
+
+    /// Remove a member from a Group
+    ///
+    /// The last one stays: a Group is never empty.
+    #[oai(path = "/group/:id/pusher/:name", method = "delete", operation_id = "removeMember")]
+    async fn remove_member(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Group's id.
+        id: Path<String>,
+        /// The member's name.
+        name: Path<String>,
+    ) -> Result<Reply<GroupView>, ApiError> {
+        edit_group(&engine, auth, id.0, |mut group| {
+            let at = group.pushers.iter().position(|member| member.name == name.0);
+            group.pushers.remove(at.ok_or(Error::NotFound("member"))?);
+            Ok(group)
+        })
+        .await
+    }
+}
+
+async fn edit_group(
+    engine: &Engine,
+    auth: Auth,
+    id: String,
+    change: impl FnOnce(Group) -> Outcome<Group>,
+) -> Result<Reply<GroupView>, ApiError> {
+    let caller = auth.caller(engine).await?;
+    let now = engine.clock.now();
+    let changed = edit::change(engine, &caller, &PusherId::new(id), |pusher| {
+        let StoredPusher::Group(before) = pusher else { return Err(Error::NotFound("group")) };
+        Ok(StoredPusher::Group(Group { updated_at: now, ..change(before)? }))
+    })
+    .await?;
+    group_view(changed)
+}
+
+fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
+    match pusher {
+        StoredPusher::Group(group) => Ok(Reply(GroupView::new(group))),
+        StoredPusher::Preset(_) => Err(Error::NotFound("group").into()),
+    }
+}
+
+/// Reads `{name: [target, …]}`.
+fn param_map(object: JsonObject) -> Result<ParamMap, ApiError> {
+    let invalid = || Refusal::Field { field: "param_map", reason: "invalid" };
+    let mut map = ParamMap::new();
+    for (name, targets) in object.0 {
+        let Value::Array(targets) = targets else { return Err(invalid().into()) };
+        let targets: Option<Vec<String>> = targets.iter().map(|target| target.as_str().map(str::to_owned)).collect();
+        map.push((name, targets.ok_or_else(invalid)?));
+    }
+    Ok(map)
+}

@@ -1,0 +1,221 @@
+//! Presets: a Pusher with parameters of one's own.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::types::MaybeUndefined;
+use poem_openapi::{Object, OpenApi};
+
+use super::Tag;
+use super::auth::Auth;
+use super::envelope::{ApiError, Reply};
+use super::input::Input;
+use super::object::JsonObject;
+use super::page::{Page, PageQuery};
+use super::pusher::{Removed, own_page, own_pusher};
+use crate::domain::id::{PusherId, unguessable};
+use crate::domain::pusher::Preset;
+use crate::error::Error;
+use crate::flow::{Engine, edit};
+use crate::store::{PusherKind, StoredPusher};
+
+/// A Preset.
+#[derive(Debug, Object)]
+#[oai(rename = "Preset")]
+pub struct PresetView {
+    /// Unguessable; whoever knows it may push, unless the Preset is protected.
+    pub id: String,
+    /// `preset`.
+    pub kind: String,
+    pub name: String,
+    /// The Pusher that it is built on.
+    pub base_pusher: String,
+    /// Predefined parameters.
+    pub params: JsonObject,
+    /// The parameter that `:content` stands for.
+    pub redefine_content: Option<String>,
+    /// Pushing needs the owner's token.
+    pub protected: bool,
+    /// Anybody may read it and build on it.
+    pub shared: bool,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+impl PresetView {
+    /// A Preset as its owner sees it.
+    pub fn new(preset: Preset) -> Self {
+        Self {
+            id: preset.id.to_string(),
+            kind: "preset".to_owned(),
+            name: preset.name,
+            base_pusher: preset.base_pusher.to_string(),
+            params: JsonObject(preset.params),
+            redefine_content: preset.redefine_content,
+            protected: preset.protected,
+            shared: preset.shared,
+            created_at: preset.created_at.rfc3339(),
+            updated_at: preset.updated_at.rfc3339(),
+        }
+    }
+}
+
+/// A Preset to make.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct CreatePreset {
+    pub name: String,
+    /// A Service's id, or a Preset or Group of one's own.
+    pub base_pusher: String,
+    /// Predefined parameters.
+    #[oai(default)]
+    pub params: JsonObject,
+    /// The parameter that `:content` stands for.
+    pub redefine_content: Option<String>,
+    /// Pushing needs the owner's token.
+    #[oai(default)]
+    pub protected: bool,
+}
+
+/// What to change of a Preset; what is not named stays.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ChangePreset {
+    pub name: Option<String>,
+    pub base_pusher: Option<String>,
+    /// Replaces all predefined parameters.
+    pub params: Option<JsonObject>,
+    /// Null takes it away.
+    pub redefine_content: MaybeUndefined<String>,
+    pub protected: Option<bool>,
+}
+
+/// The Preset operations.
+pub struct PresetApi;
+
+#[OpenApi(tag = "Tag::Preset")]
+impl PresetApi {
+    /// List your Presets, newest first
+    #[oai(path = "/preset", method = "get", operation_id = "listPresets")]
+    async fn list(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// Most items, 1 to 100; 20 if not given.
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Reply<Page<PresetView>>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
+        own_page(&engine, &caller, &page, Some(PusherKind::Preset), |pusher| match pusher {
+            StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
+            StoredPusher::Group(_) => None,
+        })
+        .await
+    }
+
+    /// Make a Preset
+    ///
+    /// The answer holds the id to push to.
+    #[oai(path = "/preset", method = "post", operation_id = "createPreset")]
+    async fn create(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        preset: Input<CreatePreset>,
+    ) -> Result<Reply<PresetView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let CreatePreset { name, base_pusher, params, redefine_content, protected } = preset.0;
+        let now = engine.clock.now();
+        let preset = Preset {
+            id: PusherId::new(unguessable(rand::random())),
+            owner: caller.account.id.clone(),
+            name,
+            base_pusher: PusherId::new(base_pusher),
+            params: params.0,
+            redefine_content,
+            protected,
+            shared: false,
+            created_at: now,
+            updated_at: now,
+        };
+        edit::create(&engine, &caller, StoredPusher::Preset(preset.clone())).await?;
+        Ok(Reply(PresetView::new(preset)))
+    }
+
+    /// Read a Preset
+    #[oai(path = "/preset/:id", method = "get", operation_id = "getPreset")]
+    async fn get(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Preset's id.
+        id: Path<String>,
+    ) -> Result<Reply<PresetView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        match own_pusher(&engine, &caller, &PusherId::new(id.0)).await? {
+            StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
+            StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
+        }
+    }
+
+    /// Change a Preset
+    ///
+    /// Tasks that wait keep what they resolved.
+    #[oai(path = "/preset/:id", method = "patch", operation_id = "changePreset")]
+    async fn change(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Preset's id.
+        id: Path<String>,
+        change: Input<ChangePreset>,
+    ) -> Result<Reply<PresetView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let now = engine.clock.now();
+        let changed = edit::change(&engine, &caller, &PusherId::new(id.0), |pusher| {
+            let StoredPusher::Preset(before) = pusher else { return Err(Error::NotFound("preset")) };
+            let ChangePreset { name, base_pusher, params, redefine_content, protected } = change.0;
+            Ok(StoredPusher::Preset(Preset {
+                name: name.unwrap_or(before.name),
+                base_pusher: base_pusher.map_or(before.base_pusher, PusherId::new),
+                params: params.map_or(before.params, |params| params.0),
+                redefine_content: match redefine_content {
+                    MaybeUndefined::Undefined => before.redefine_content,
+                    MaybeUndefined::Null => None,
+                    MaybeUndefined::Value(name) => Some(name),
+                },
+                protected: protected.unwrap_or(before.protected),
+                updated_at: now,
+                ..before
+            }))
+        })
+        .await?;
+        match changed {
+            StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
+            StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
+        }
+    }
+
+    /// Delete a Preset
+    ///
+    /// Revokes what waits because of it. Refused while other Pushers build on it.
+    #[oai(path = "/preset/:id", method = "delete", operation_id = "deletePreset")]
+    async fn delete(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Preset's id.
+        id: Path<String>,
+    ) -> Result<Reply<Removed>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let id = PusherId::new(id.0);
+        if !matches!(own_pusher(&engine, &caller, &id).await?, StoredPusher::Preset(_)) {
+            return Err(Error::NotFound("preset").into());
+        }
+        let revoked_tasks = edit::remove(&engine, &caller, &id).await?;
+        Ok(Reply(Removed::of(revoked_tasks)))
+    }
+}

@@ -1,0 +1,238 @@
+//! Pushers of any kind: listing and reading one's own, and previews.
+
+use std::sync::Arc;
+
+use poem::Request;
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::types::{ParseFromJSON, ToJSON};
+use poem_openapi::{Object, OpenApi, Union};
+use serde_json::{Value, json};
+
+use super::Tag;
+use super::auth::Auth;
+use super::body::{PushBody, query};
+use super::envelope::{ApiError, Reply};
+use super::group::GroupView;
+use super::object::JsonObject;
+use super::page::{Page, PageQuery};
+use super::preset::PresetView;
+use super::push::call;
+use super::service::ServiceView;
+use crate::domain::delivery::{Mail, MailSecurity, Outgoing, Request as HttpRequest};
+use crate::domain::id::PusherId;
+use crate::domain::permission::{Action, may};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::flow::preview::{Previewed, preview};
+use crate::flow::pushers::owner;
+use crate::flow::{Caller, Engine};
+use crate::store::{PusherKind, StoredPusher};
+
+/// A Pusher of any kind; `kind` tells which.
+#[derive(Debug, Union)]
+#[oai(rename = "Pusher", one_of)]
+pub enum PusherView {
+    Service(ServiceView),
+    Preset(PresetView),
+    Group(GroupView),
+}
+
+/// What deleting a Pusher did.
+#[derive(Debug, Object)]
+pub struct Removed {
+    /// How many waiting tasks were revoked with it.
+    pub revoked_tasks: u64,
+}
+
+impl Removed {
+    /// So many tasks went with it.
+    pub fn of(revoked_tasks: usize) -> Self {
+        Self { revoked_tasks: u64::try_from(revoked_tasks).unwrap_or(u64::MAX) }
+    }
+}
+
+/// What a push would become.
+#[derive(Debug, Object)]
+#[oai(rename = "Preview")]
+pub struct PreviewView {
+    pub tasks: Vec<PreviewTask>,
+}
+
+/// A task as it would be.
+#[derive(Debug, Object)]
+pub struct PreviewTask {
+    /// The member's name in a Group.
+    pub name: Option<String>,
+    pub service: String,
+    /// By name: `{value, from}`; `from` is `body`, `content`, `query`, a Pusher's id or `service`. Secrets are masked.
+    pub params: JsonObject,
+    /// Names that this Service does not take.
+    pub ignored: Vec<String>,
+    /// When it would be due.
+    pub run_at: String,
+    /// The exact request or mail, made from masked secrets.
+    pub request: JsonObject,
+}
+
+impl PreviewTask {
+    fn new(previewed: Previewed) -> Self {
+        let params = previewed
+            .params
+            .into_iter()
+            .map(|(name, given)| (name, json!({ "value": given.value, "from": given.from.to_string() })));
+        Self {
+            name: previewed.name,
+            service: previewed.service,
+            params: JsonObject(params.collect()),
+            ignored: previewed.ignored,
+            run_at: previewed.run_at.rfc3339(),
+            request: JsonObject(outgoing(&previewed.outgoing)),
+        }
+    }
+}
+
+/// A request or a mail as JSON: `{method, url, headers, body}` or `{relay, from, to, …}`.
+pub fn outgoing(outgoing: &Outgoing) -> serde_json::Map<String, Value> {
+    let shown = match outgoing {
+        Outgoing::Http(request) => http(request),
+        Outgoing::Mail(mail) => mail_view(mail),
+    };
+    match shown {
+        Value::Object(members) => members,
+        _ => serde_json::Map::new(),
+    }
+}
+
+fn http(request: &HttpRequest) -> Value {
+    let headers: serde_json::Map<String, Value> =
+        request.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let text = String::from_utf8_lossy(&request.body);
+    let body = serde_json::from_slice(&request.body).unwrap_or_else(|_| Value::from(text));
+    let body = if request.body.is_empty() { Value::Null } else { body };
+    json!({ "method": request.method, "url": request.url, "headers": headers, "body": body })
+}
+
+fn mail_view(mail: &Mail) -> Value {
+    let security = match mail.relay.security {
+        MailSecurity::Tls => "tls",
+        MailSecurity::StartTls => "starttls",
+        MailSecurity::None => "none",
+    };
+    json!({
+        "relay": format!("{}:{}", mail.relay.host, mail.relay.port), "security": security,
+        "from": mail.from, "to": mail.to, "cc": mail.cc, "bcc": mail.bcc, "reply_to": mail.reply_to,
+        "subject": mail.subject, "text": mail.text, "html": mail.html, "message_id": mail.message_id,
+    })
+}
+
+/// The operations on Pushers of any kind.
+pub struct PusherApi;
+
+#[OpenApi(tag = "Tag::Pusher")]
+impl PusherApi {
+    /// List your Presets and Groups, newest first
+    #[oai(path = "/pusher", method = "get", operation_id = "listPushers")]
+    async fn list(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// Most items, 1 to 100; 20 if not given.
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Reply<Page<PusherView>>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
+        own_page(&engine, &caller, &page, None, |pusher| Some(view(pusher))).await
+    }
+
+    /// Read a Pusher of any kind
+    ///
+    /// A Service, or a Preset or Group of your own.
+    #[oai(path = "/pusher/:id", method = "get", operation_id = "getPusher")]
+    async fn get(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        auth: Auth,
+        /// The Pusher's id.
+        id: Path<String>,
+    ) -> Result<Reply<PusherView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        if let Some(service) = engine.catalogue.get(&id.0) {
+            return Ok(Reply(PusherView::Service(ServiceView::new(&service))));
+        }
+        Ok(Reply(view(own_pusher(&engine, &caller, &PusherId::new(id.0)).await?)))
+    }
+
+    /// See what a push would become, without sending
+    ///
+    /// Takes the same body and query as a push. Answers each task's final parameters with where each came from, and
+    /// the exact request. Secrets are masked, and what is derived from them (a signature) is made from the mask.
+    #[oai(path = "/pusher/:id/preview", method = "post", operation_id = "previewPush")]
+    async fn preview(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        request: &Request,
+        auth: Auth,
+        /// The Pusher's id.
+        id: Path<String>,
+        body: PushBody,
+    ) -> Result<Reply<PreviewView>, ApiError> {
+        let caller = auth.caller(&engine).await?;
+        let id = PusherId::new(id.0);
+        let pusher = engine.pusher(&id).await?.ok_or(Error::NotFound("pusher"))?;
+        let relation = Caller::relation(Some(&caller), owner(&pusher));
+        if !may(Action::See, relation, engine.standing(&pusher)) {
+            return Err(Error::NotFound("pusher").into());
+        }
+        let tasks = preview(&engine, &id, &call(None, body, query(request)?)).await?;
+        Ok(Reply(PreviewView { tasks: tasks.into_iter().map(PreviewTask::new).collect() }))
+    }
+}
+
+fn view(pusher: StoredPusher) -> PusherView {
+    match pusher {
+        StoredPusher::Preset(preset) => PusherView::Preset(PresetView::new(preset)),
+        StoredPusher::Group(group) => PusherView::Group(GroupView::new(group)),
+    }
+}
+
+/// The caller's own Preset or Group; anybody else's does not exist for the caller.
+///
+/// # Errors
+/// 404 if there is none.
+pub async fn own_pusher(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<StoredPusher, ApiError> {
+    let found = engine.store.read().await?.pusher(engine.store.sealer(), id).await?;
+    Ok(found.filter(|pusher| *pusher.owner() == caller.account.id).ok_or(Error::NotFound("pusher"))?)
+}
+
+/// A page of the caller's own Pushers.
+///
+/// # Errors
+/// If the cursor is not one of this list's.
+pub async fn own_page<T: ParseFromJSON + ToJSON>(
+    engine: &Engine,
+    caller: &Caller,
+    page: &PageQuery,
+    kind: Option<PusherKind>,
+    view: impl Fn(StoredPusher) -> Option<T>,
+) -> Result<Reply<Page<T>>, ApiError> {
+    let before = match &page.after {
+        Some(key) => Some(list_position(key).ok_or_else(ApiError::cursor_invalid)?),
+        None => None,
+    };
+    let mut tx = engine.store.read().await?;
+    let rows = tx.pushers_of(engine.store.sealer(), &caller.account.id, kind, before, page.rows()).await?;
+    let keyed = rows.into_iter().filter_map(|pusher| {
+        let key = format!("{}.{}", pusher.created_at().0, pusher.id());
+        view(pusher).map(|shown| (key, shown))
+    });
+    Ok(Reply(page.page(keyed.collect(), |(key, _)| key.clone(), |(_, shown)| shown)))
+}
+
+/// Where a page of Pushers ended: `created_at.id`.
+fn list_position(key: &str) -> Option<(Timestamp, PusherId)> {
+    let (at, id) = key.split_once('.')?;
+    Some((Timestamp(at.parse().ok()?), PusherId::new(id)))
+}

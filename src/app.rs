@@ -1,0 +1,237 @@
+//! The running server: opens what it needs, serves, and stops without losing anything.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use tokio::sync::oneshot;
+
+use crate::api;
+use crate::config::{Config, Synchronous};
+use crate::domain::account::Role;
+use crate::domain::agenda::Limits;
+use crate::domain::retry::RetrySchedule;
+use crate::domain::time::{Clock, Timestamp};
+use crate::flow::pushers::PusherCache;
+use crate::flow::{Engine, login, tidy};
+use crate::jobs::Workers;
+use crate::metrics::Metrics;
+use crate::send::guard::Allow;
+use crate::send::{Sender, SenderConfig, parse_relay_url};
+use crate::service::Catalogue;
+use crate::store::{Location, SecretKey, Store};
+
+/// How long open connections may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The machine's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A server that runs.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it works with.
+    pub engine: Arc<Engine>,
+    workers: Workers,
+    stop: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    tidying: tokio::task::JoinHandle<()>,
+    // Held until the end: no other process works on this folder meanwhile.
+    _lock: Option<File>,
+}
+
+impl App {
+    /// Opens everything and starts serving; returns when requests are answered.
+    ///
+    /// # Errors
+    /// If the settings, the Services, the database or the address do not allow it; the text says which and why.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let lock = prepare_data_dir(config)?;
+        let engine = Arc::new(open(config, clock).await?);
+        if matches!(location(config), Location::Sqlite { .. }) {
+            // The lock proves that whoever had claimed something is gone.
+            let found = engine.store.take_over(Timestamp(i64::MAX)).await.map_err(broken)?;
+            if found > 0 {
+                tracing::info!(found, "{found} tasks were under way when the server last ended; they run again");
+            }
+        }
+        engine.store.survey().await.map_err(broken)?;
+        create_first_admin(config, &engine).await?;
+        let acceptor = TcpListener::bind(config.listen)
+            .into_acceptor()
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let local = acceptor.local_addr();
+        let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
+        let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
+        let workers = Workers::start(engine.clone(), name);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
+        let serving = tokio::spawn(server);
+        let tidying = tokio::spawn({
+            let engine = engine.clone();
+            async move { tidy::tidy_forever(&engine).await }
+        });
+        Ok(Self { address, engine, workers, stop, serving, tidying, _lock: lock })
+    }
+
+    /// Stops: takes no more requests, lets what runs end, hands the rest back, closes the database.
+    ///
+    /// # Errors
+    /// If serving had failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        // A server that has ended already needs no signal.
+        let _ = self.stop.send(());
+        self.tidying.abort();
+        let (served, ()) = tokio::join!(self.serving, self.workers.stop());
+        self.engine.store.close().await;
+        served.context("serving broke off")?.context("serving failed")
+    }
+}
+
+/// Opens the database under the right key.
+///
+/// # Errors
+/// If the key, the folder or the database does not allow it.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
+    Store::open(&location(config), &secret_key(config)?, limits).await
+}
+
+/// The Services: embedded ones and those in the data folder.
+///
+/// # Errors
+/// If a definition is broken: every one, with path, line and reason.
+pub fn load_catalogue(config: &Config) -> anyhow::Result<Catalogue> {
+    let folder = config.data_dir.join("services");
+    let folder = folder.is_dir().then_some(folder);
+    Catalogue::load(folder.as_deref()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+async fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> {
+    let catalogue = Arc::new(load_catalogue(config)?);
+    let allow =
+        Allow::parse(&config.delivery.allow.join(",")).map_err(|reason| anyhow::anyhow!("delivery.allow: {reason}"))?;
+    let own_relay = match &config.mail.url {
+        Some(url) => Some(parse_relay_url(url.expose()).map_err(|reason| anyhow::anyhow!("mail.url {reason}"))?),
+        None => None,
+    };
+    let sender = Sender::new(SenderConfig {
+        own_relay,
+        allow,
+        connect_timeout: config.delivery.connect_timeout(),
+        attempt_timeout: config.delivery.attempt_timeout(),
+        ..SenderConfig::default()
+    })?;
+    let store = open_store(config).await?;
+    Ok(Engine {
+        store,
+        clock,
+        catalogue,
+        sender,
+        pushers: PusherCache::default(),
+        retries: RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() },
+        metrics: Arc::new(Metrics::new()),
+        concurrency: config.delivery.concurrency,
+        keep_finished_days: config.delivery.keep_finished_days,
+    })
+}
+
+fn location(config: &Config) -> Location {
+    match &config.database_url {
+        Some(url) if url.expose().starts_with("postgres") => {
+            Location::Postgres { url: url.expose().to_owned(), max_connections: config.database.max_connections }
+        }
+        Some(url) => sqlite(config, Path::new(url.expose().trim_start_matches("sqlite:").trim_start_matches("//"))),
+        None => sqlite(config, &config.data_dir.join("fanfare.db")),
+    }
+}
+
+fn sqlite(config: &Config, file: &Path) -> Location {
+    Location::Sqlite { file: file.to_owned(), durable: config.database.synchronous == Synchronous::Full }
+}
+
+/// Makes the data folder, and takes it for this process alone if the database is in it.
+fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    if matches!(location(config), Location::Postgres { .. }) {
+        return Ok(None);
+    }
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", folder.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// The key from the settings, else from the key file, which is made at the first start.
+fn secret_key(config: &Config) -> anyhow::Result<SecretKey> {
+    if let Some(key) = &config.secret_key {
+        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits");
+    }
+    let path = config.data_dir.join("secret.key");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_key_file(&path),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {
+    let key = SecretKey::from_bytes(rand::random());
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "{}", key.to_hex()).and_then(|()| file.sync_all()).context("cannot write the key file")?;
+    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
+    Ok(key)
+}
+
+/// Makes the administrator that the settings name, unless the address is taken.
+async fn create_first_admin(config: &Config, engine: &Engine) -> anyhow::Result<()> {
+    let (Some(email), Some(password)) = (&config.admin_email, &config.admin_password) else { return Ok(()) };
+    let password = password.expose().to_owned();
+    let made = login::create_account(&engine.store, engine.clock.now(), email, password, Role::Admin).await;
+    match made {
+        Ok(Some(account)) => tracing::info!(email = %account.email, "made the administrator {}", account.email),
+        Ok(None) => {}
+        Err(crate::error::Error::Refused(refusal)) => bail!("admin_email or admin_password: {refusal:?}"),
+        Err(error) => return Err(broken(error)),
+    }
+    Ok(())
+}
+
+fn broken(error: crate::error::Error) -> anyhow::Error {
+    match error {
+        crate::error::Error::Broken(cause) => cause,
+        other => anyhow::anyhow!("{other:?}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! The subcommands.
+
+mod admin;
+mod services;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::app::{App, SystemClock, open_store};
+use crate::config::Config;
+use crate::{api, logs};
+
+/// A push server: one HTTP call becomes messages on any channel.
+#[derive(Parser)]
+#[command(name = "fanfare", version)]
+pub struct Cli {
+    /// The settings file; without it FANFARE_CONFIG, else ./fanfare.toml if it is there.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve,
+    /// Print the settings in force, secrets masked.
+    Config,
+    /// Bring the database up to date, and end.
+    Migrate,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Look at the Services, check them, render one.
+    #[command(subcommand)]
+    Services(services::Services),
+    /// Manage accounts without the API.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// If it could not be done; the text says why.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Openapi = cli.command {
+        return print(&api::document_text());
+    }
+    let config = load_config(cli.config)?;
+    match cli.command {
+        Command::Openapi => Ok(()),
+        Command::Config => print(&config.masked_toml()),
+        Command::Services(command) => services::run(&config, command),
+        Command::Serve => {
+            logs::init(&config)?;
+            runtime()?.block_on(serve(&config))
+        }
+        Command::Migrate => runtime()?.block_on(migrate(&config)),
+        Command::Admin(command) => runtime()?.block_on(admin::run(&config, command)),
+    }
+}
+
+fn load_config(file: Option<PathBuf>) -> anyhow::Result<Config> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Ok(Config::load(file.as_deref(), std::env::vars_os().filter_map(text))?)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not start")
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    // Listen for the signals first: one that comes during the start must not be lost.
+    let stopped = stop_signal()?;
+    let app = App::start(config, Arc::new(SystemClock)).await?;
+    let address = app.address;
+    tracing::info!(%address, "ready on http://{address}/, documents at http://{address}/docs/, data in {}", config.data_dir.display());
+    stopped.await;
+    tracing::info!("stopping: finishing what runs");
+    app.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[cfg(unix)]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    let store = open_store(config).await?;
+    store.close().await;
+    print("the database is up to date\n")
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,178 @@
+//! `fanfare services`: for those who write Services, and for checks.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::print;
+use crate::api::pusher::outgoing;
+use crate::app::{SystemClock, load_catalogue};
+use crate::config::Config;
+use crate::domain::id::time_ordered;
+use crate::domain::params::Params;
+use crate::domain::pusher::{Chain, Target};
+use crate::domain::resolve::{Call, resolve};
+use crate::domain::time::Clock;
+use crate::service::{Catalogue, RenderEnv, Service};
+
+#[derive(Subcommand)]
+pub enum Services {
+    /// List the Services.
+    List,
+    /// Show what a Service takes.
+    Show {
+        /// The Service's id.
+        id: String,
+    },
+    /// Check every Service, or the files and folders named: load it and run its examples.
+    Check {
+        /// Folders of definitions; without any, the embedded ones and those beside the data.
+        folders: Vec<PathBuf>,
+    },
+    /// Print the request that a Service would send, without sending.
+    Render {
+        /// The Service's id.
+        id: String,
+        /// A parameter, `name=value`; may be repeated.
+        #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
+        params: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does it; needs no database.
+pub fn run(config: &Config, command: Services) -> anyhow::Result<()> {
+    match command {
+        Services::List => list(&load_catalogue(config)?),
+        Services::Show { id } => show(&*service(&load_catalogue(config)?, &id)?),
+        Services::Check { folders } => check(config, &folders),
+        Services::Render { id, params, json } => render(&*service(&load_catalogue(config)?, &id)?, &params, json),
+    }
+}
+
+fn service(catalogue: &Catalogue, id: &str) -> anyhow::Result<Arc<Service>> {
+    catalogue.get(id).with_context(|| format!("there is no Service {id}; `fanfare services list` shows all"))
+}
+
+fn list(catalogue: &Catalogue) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for service in catalogue.all() {
+        writeln!(text, "{:<16} {:<12} {}", service.spec.id, service.category, service.name)?;
+    }
+    print(&text)
+}
+
+fn show(service: &Service) -> anyhow::Result<()> {
+    let mut text = format!("{} ({}) {}\n", service.name, service.spec.id, service.docs);
+    for param in &service.spec.params {
+        let kind = serde_json::to_value(param.kind)?;
+        let mut marks = String::new();
+        if param.required {
+            marks.push_str(", required");
+        }
+        if param.secret {
+            marks.push_str(", secret");
+        }
+        if let Some(default) = &param.default {
+            write!(marks, ", default {default}")?;
+        }
+        if !param.values.is_empty() {
+            write!(marks, ", one of {}", param.values.join(", "))?;
+        }
+        writeln!(text, "  {:<20} {}{marks}", param.name, kind.as_str().unwrap_or_default())?;
+        if !param.help.is_empty() {
+            writeln!(text, "  {:<20} {}", "", param.help)?;
+        }
+    }
+    if service.spec.accepts_any {
+        text.push_str("  and any other parameter\n");
+    }
+    print(&text)
+}
+
+fn check(config: &Config, folders: &[PathBuf]) -> anyhow::Result<()> {
+    let mut catalogues = Vec::new();
+    if folders.is_empty() {
+        catalogues.push(load_catalogue(config)?);
+    }
+    for folder in folders {
+        let loaded = Catalogue::load(Some(folder)).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", lines.join("\n"))
+        })?;
+        catalogues.push(loaded);
+    }
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for service in catalogues.iter().flat_map(Catalogue::all) {
+        count += 1;
+        if let Err(found) = service.check_examples() {
+            problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", service.spec.id)));
+        }
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    print(&format!("{count} Services are in order\n"))
+}
+
+fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<()> {
+    let mut query = Params::new();
+    for pair in given {
+        let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: write name=value"))?;
+        query.insert(name.to_owned(), Value::from(value));
+    }
+    let target = Target::Single(Chain { presets: Vec::new(), service: service.spec.clone() });
+    let now = SystemClock.now();
+    let call = Call { query, ..Call::default() };
+    let plan = resolve(&target, &call, now).map_err(|refusal| anyhow::anyhow!("{}", explained(&refusal)))?;
+    let ignored = plan.ignored.clone();
+    let mut requests = Vec::new();
+    for delivery in plan.deliveries {
+        let delivery_id = format!("{}0", time_ordered(now.0, rand::random()));
+        let env = RenderEnv { now, delivery_id: &delivery_id, random: rand::random() };
+        let made = service.render(&delivery.into_params(), &env).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        requests.push(Value::Object(outgoing(&made)));
+    }
+    if as_json {
+        let text = serde_json::to_string_pretty(&json!({ "requests": requests, "ignored": ignored }))?;
+        return print(&format!("{text}\n"));
+    }
+    let mut text = String::new();
+    for request in &requests {
+        text.push_str(&readable(request)?);
+    }
+    if !ignored.is_empty() {
+        writeln!(text, "ignored: {}", ignored.join(", "))?;
+    }
+    print(&text)
+}
+
+/// A request as HTTP would write it, a mail as its fields.
+fn readable(request: &Value) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let Some(method) = request["method"].as_str() else {
+        return Ok(format!("{}\n", serde_json::to_string_pretty(request)?));
+    };
+    writeln!(text, "{method} {}", request["url"].as_str().unwrap_or_default())?;
+    for (name, value) in request["headers"].as_object().into_iter().flatten() {
+        writeln!(text, "{name}: {}", value.as_str().unwrap_or_default())?;
+    }
+    match &request["body"] {
+        Value::Null => {}
+        Value::String(body) => writeln!(text, "\n{body}")?,
+        body => writeln!(text, "\n{}", serde_json::to_string_pretty(body)?)?,
+    }
+    Ok(text)
+}
+
+fn explained(refusal: &crate::domain::refusal::Refusal) -> String {
+    use crate::api::messages::{Language, refusal as text};
+    format!("{} ({})", text(Language::English, refusal), refusal.code())
+}
