@@ -4,6 +4,8 @@
 mod finish;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod group_tests;
 mod layers;
 #[cfg(test)]
 mod oracle;

@@ -3,7 +3,7 @@
 
 use super::{Call, Params};
 use crate::domain::params::{ParamType, convert};
-use crate::domain::pusher::{Chain, Preset, Target};
+use crate::domain::pusher::{Chain, Group, Preset, Target};
 use crate::domain::refusal::Problem;
 use crate::domain::schedule;
 use crate::domain::time::Timestamp;
@@ -204,57 +204,69 @@ fn redefined(presets: &[Arc<Preset>]) -> Option<&str> {
 pub(super) fn resolve(target: &Target, call: &Call, now: Timestamp) -> Verdict {
     let mut found = Found::new();
     let mut names_used = BTreeSet::new();
-    let mut answers = Vec::new();
-    match target {
+    let answers = match target {
         Target::Single(chain) => {
             let incoming = call_level(call, Some(redefined(&chain.presets).unwrap_or("content")), false, &mut found);
-            answers.push(down(incoming, chain, "", now, &mut names_used, &mut found));
+            vec![down(incoming, chain, "", now, &mut names_used, &mut found)]
         }
         Target::Group { presets, group, chains } => {
-            let content = redefined(presets).or(group.redefine_content.as_deref());
-            let mut front = call_level(call, content, true, &mut found);
-            let mut used = Vec::new();
-            for (at, preset) in presets.iter().enumerate() {
-                let own = layer(&preset.params, preset.id.as_str(), true, 3 + at, true, &mut Found::new());
-                front = level(front, own, "", &mut used, &mut found);
-            }
-            front = level(front, Vec::new(), "", &mut used, &mut found);
-            names_used.extend(used.into_iter().map(|given| given.spelling));
-            for given in &front {
-                if let Some((member, _)) = given.name.0.split_once('.')
-                    && group.pushers.iter().all(|other| other.name != member)
-                {
-                    found.push((given.spelling.clone(), Problem::UnknownMember));
-                }
-            }
-            for (member, chain) in group.pushers.iter().zip(chains) {
-                let mut plain = not_for(&front, &group.param_map);
-                if content.is_none() {
-                    plain.extend(content_level(call, redefined(&chain.presets).unwrap_or("content"), false));
-                }
-                plain.sort_by_key(|given| given.layer);
-                let mut incoming = dotted_for(&front, &member.name);
-                incoming.extend(mapped_to(&front, &group.param_map, &member.name));
-                incoming.extend(plain);
-                let own = layer(&member.params, group.id.as_str(), true, 0, false, &mut Found::new());
-                let prefix = format!("{}.", member.name);
-                let mut used = Vec::new();
-                let incoming = level(first_of_each(incoming), own, &prefix, &mut used, &mut found);
-                let mut answer = down(incoming, chain, &prefix, now, &mut names_used, &mut found);
-                let same = |text: &String| name(text, false);
-                answer.ignored.retain(|text| {
-                    used.iter().all(|given| Some(&given.name) != same(text).as_ref() || given.name.1.is_none())
-                });
-                names_used.extend(used.into_iter().map(|given| given.spelling));
-                answers.push(answer);
-            }
+            by_member((presets.as_slice(), group, chains), call, now, &mut names_used, &mut found)
         }
-    }
+    };
     if !found.is_empty() {
         return Err(shown(&found));
     }
     let ignored: BTreeSet<String> = answers.iter().flat_map(|answer| answer.ignored.clone()).collect();
     Ok((answers, &ignored - &names_used))
+}
+
+/// A Group: its front, the dealing, and every member's way down.
+fn by_member(
+    (presets, group, chains): (&[Arc<Preset>], &Group, &[Chain]),
+    call: &Call,
+    now: Timestamp,
+    names_used: &mut BTreeSet<String>,
+    found: &mut Found,
+) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    let content = redefined(presets).or(group.redefine_content.as_deref());
+    let mut front = call_level(call, content, true, found);
+    let mut used = Vec::new();
+    for (at, preset) in presets.iter().enumerate() {
+        let own = layer(&preset.params, preset.id.as_str(), true, 3 + at, true, &mut Found::new());
+        front = level(front, own, "", &mut used, found);
+    }
+    front = level(front, Vec::new(), "", &mut used, found);
+    names_used.extend(used.into_iter().map(|given| given.spelling));
+    for given in &front {
+        if let Some((member, _)) = given.name.0.split_once('.')
+            && group.pushers.iter().all(|other| other.name != member)
+        {
+            found.push((given.spelling.clone(), Problem::UnknownMember));
+        }
+    }
+    for (member, chain) in group.pushers.iter().zip(chains) {
+        let mut plain = not_for(&front, &group.param_map);
+        if content.is_none() {
+            plain.extend(content_level(call, redefined(&chain.presets).unwrap_or("content"), false));
+        }
+        plain.sort_by_key(|given| given.layer);
+        let mut incoming = dotted_for(&front, &member.name);
+        incoming.extend(mapped_to(&front, &group.param_map, &member.name));
+        incoming.extend(plain);
+        let own = layer(&member.params, group.id.as_str(), true, 0, false, &mut Found::new());
+        let prefix = format!("{}.", member.name);
+        let mut used = Vec::new();
+        let incoming = level(first_of_each(incoming), own, &prefix, &mut used, found);
+        let mut answer = down(incoming, chain, &prefix, now, names_used, found);
+        let same = |text: &String| name(text, false);
+        answer
+            .ignored
+            .retain(|text| used.iter().all(|given| Some(&given.name) != same(text).as_ref() || given.name.1.is_none()));
+        names_used.extend(used.into_iter().map(|given| given.spelling));
+        answers.push(answer);
+    }
+    answers
 }
 
 /// Rule 1: what is addressed to this member.
@@ -398,6 +410,22 @@ fn take(
             },
         }
     }
+    fill_in(&mut params, &seen, chain, prefix, found);
+    let due = schedule::due(schedule.get("delay"), schedule.get("at"), now).unwrap_or_else(|problems| {
+        found.extend(problems.into_iter().map(|p| (format!("{prefix}{}", p.param), p.problem)));
+        now
+    });
+    Answer { params, ignored, due }
+}
+
+/// The defaults of what became nothing, and what is missing.
+fn fill_in(
+    params: &mut BTreeMap<String, (Value, String)>,
+    seen: &BTreeSet<String>,
+    chain: &Chain,
+    prefix: &str,
+    found: &mut Found,
+) {
     for spec in chain.service.params.iter().filter(|spec| !seen.contains(&spec.name)) {
         // Filled with nothing: as if it were not there.
         match spec.default.as_ref().map(|default| (default, convert(spec, default))) {
@@ -411,9 +439,4 @@ fn take(
             _ => {}
         }
     }
-    let due = schedule::due(schedule.get("delay"), schedule.get("at"), now).unwrap_or_else(|problems| {
-        found.extend(problems.into_iter().map(|p| (format!("{prefix}{}", p.param), p.problem)));
-        now
-    });
-    Answer { params, ignored, due }
 }
