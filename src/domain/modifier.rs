@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_digits_between_angle_and_underscore() {
-        let found = |text| holes(text).map(|(start, end, hole)| (start, end, hole)).collect::<Vec<_>>();
+        let found = |text| holes(text).collect::<Vec<_>>();
         assert_eq!(found("a<_0>b<_12>"), [(1, 5, 0), (6, 11, 12)]);
         assert_eq!(found("<<_1>>"), [(1, 5, 1)]);
         assert_eq!(found("<_<_2>"), [(2, 6, 2)]);

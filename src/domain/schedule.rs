@@ -91,8 +91,8 @@ mod tests {
     /// 2026-11-21T08:00:30.500Z, which is 16:00:30.5 at GMT+8.
     const NOW: Timestamp = Timestamp(1_795_248_030_500);
 
-    fn delay(value: Value) -> Result<i64, Problem> {
-        due(Some(&value), None, NOW).map(|at| at.0 - NOW.0).map_err(|mut problems| {
+    fn delay(value: &Value) -> Result<i64, Problem> {
+        due(Some(value), None, NOW).map(|at| at.0 - NOW.0).map_err(|mut problems| {
             assert_eq!((problems.len(), problems[0].param.as_str()), (1, "delay"));
             problems.remove(0).problem
         })
@@ -123,12 +123,12 @@ mod tests {
             (json!(null), 0),
             (json!(""), 0),
         ] {
-            assert_eq!(delay(value.clone()), Ok(ms), "{value}");
+            assert_eq!(delay(&value), Ok(ms), "{value}");
         }
         for value in
             [json!(-1), json!("-1"), json!(86_401), json!(1.5), json!("1.5"), json!("soon"), json!(true), json!([5])]
         {
-            assert_eq!(delay(value.clone()), Err(Problem::BadDelay), "{value}");
+            assert_eq!(delay(&value), Err(Problem::BadDelay), "{value}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Chains and their ends, and what a Preset or Group may say of itself.
 
 use super::*;
+use crate::domain::refusal::{ParamProblem, Problem};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -9,7 +10,10 @@ fn id(text: &str) -> PusherId {
 }
 
 fn params(value: Value) -> Params {
-    value.as_object().cloned().expect("an object")
+    match value {
+        Value::Object(params) => params,
+        other => panic!("not an object: {other}"),
+    }
 }
 
 fn preset(name: &str, base: &str) -> Preset {

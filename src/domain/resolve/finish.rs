@@ -55,7 +55,8 @@ fn add_defaults<'a>(pool: &mut Pool<'a>, service: &'a ServiceSpec) {
 
 fn counts_as_absent(spec: &ParamSpec, entry: &Entry<'_>) -> bool {
     let textual = matches!(spec.kind, ParamType::String | ParamType::Text);
-    entry.is_null() || (!textual && entry.text() == Some(""))
+    let is_empty = || matches!(entry.render(), Ok(Some(text)) if text.is_empty());
+    entry.is_null() || (!textual && is_empty())
 }
 
 struct Out<'a, 'o, 'p> {

@@ -2,8 +2,18 @@
 //! from. Looks nothing up and sends nothing.
 
 mod finish;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod group_tests;
 mod layers;
+#[cfg(test)]
+mod oracle;
 pub(in crate::domain) mod pool;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use super::group::{self, BELOW_DEALT, Rule};
 use super::id::PusherId;
