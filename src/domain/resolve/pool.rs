@@ -90,14 +90,13 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The placeholders that nothing has been put into.
+    /// The placeholders that nothing has been put into: all of them when first asked, which is before the first is filled.
     pub(in crate::domain) fn open(&mut self) -> &[u32] {
         if self.open.is_none() {
             let mut found: Vec<u32> =
                 self.text().map(|text| holes(text).map(|(_, _, hole)| hole).collect()).unwrap_or_default();
             found.sort_unstable();
             found.dedup();
-            found.retain(|hole| self.fills.iter().all(|(filled, _)| filled != hole));
             self.open = Some(found);
         }
         self.open.as_deref().unwrap_or_default()

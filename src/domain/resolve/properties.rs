@@ -186,7 +186,7 @@ fn reversed_target(target: &Target) -> Target {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn two_readings_of_the_rules_agree((target, call) in some_push()) {
