@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -29,6 +30,9 @@ use crate::store::{Location, SecretKey, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
+/// By how much a claim outlasts the longest attempt. With the default of 15 s an attempt, the work of a node that died is
+/// taken over within 30 s.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The machine's clock.
 #[derive(Debug, Default)]
@@ -156,6 +160,8 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> 
         retries: RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() },
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
+        lease: config.delivery.attempt_timeout() + LEASE_MARGIN,
+        working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
     })
 }

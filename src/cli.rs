@@ -5,7 +5,7 @@ mod services;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -19,7 +19,7 @@ use crate::{api, logs};
 #[derive(Parser)]
 #[command(name = "fanfare", version)]
 pub struct Cli {
-    /// The settings file; without it FANFARE_CONFIG, else ./fanfare.toml if it is there.
+    /// The settings file; without it `FANFARE_CONFIG`, else ./fanfare.toml if it is there.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     if let Command::Openapi = cli.command {
         return print(&api::document_text());
     }
-    let config = load_config(cli.config)?;
+    let config = load_config(cli.config.as_deref())?;
     match cli.command {
         Command::Openapi => Ok(()),
         Command::Config => print(&config.masked_toml()),
@@ -66,9 +66,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn load_config(file: Option<PathBuf>) -> anyhow::Result<Config> {
+fn load_config(file: Option<&Path>) -> anyhow::Result<Config> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    Ok(Config::load(file.as_deref(), std::env::vars_os().filter_map(text))?)
+    Ok(Config::load(file, std::env::vars_os().filter_map(text))?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

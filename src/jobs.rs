@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,8 +22,6 @@ use crate::flow::Engine;
 use crate::flow::deliver::{deliver, interrupted};
 use crate::store::{Claimed, Finish, Store};
 
-/// How long a claim holds. An attempt ends well before it; a node that dies is replaced after it.
-pub const LEASE: Duration = Duration::from_secs(25);
 /// How often leases of dead workers are looked for.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
 /// How long running attempts may take to end when the server stops.
@@ -47,7 +46,7 @@ impl Workers {
     /// Stops claiming, lets what runs end, and hands the rest back.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        if tokio::time::timeout(GRACE + Duration::from_secs(5), self.done).await.is_err() {
+        if tokio::time::timeout(GRACE, self.done).await.is_err() {
             tracing::error!("the workers did not stop in time; their leases will be taken over");
         }
     }
@@ -70,10 +69,11 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
         let _ = stopping.wait_for(|stop| *stop).await;
         Ok::<(), std::io::Error>(())
     };
-    // The grace counts from the moment of stopping, so it is bounded inside.
+    engine.working.store(true, Ordering::SeqCst);
     if let Err(error) = worker.run_until(stopped).await {
         tracing::debug!(%error, "the worker ended");
     }
+    engine.working.store(false, Ordering::SeqCst);
     let _ = claimer.await;
     sweeper.abort();
     // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
@@ -124,7 +124,7 @@ async fn claim_due(
     mut stopping: watch::Receiver<bool>,
 ) {
     let signal = engine.store.signal().clone();
-    let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
     loop {
         if *stopping.borrow() {
             return;

@@ -37,9 +37,6 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Paths that machines ask for all the time; their lines are logged at `debug`.
-const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-
 /// The id of a request; endpoints find it among the request's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
@@ -245,10 +242,11 @@ fn first_segment(path: &str) -> String {
 
 fn log(method: &str, route: &str, status: u16, started: Instant) {
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if QUIET.contains(&route) {
-        tracing::debug!(method, route, status, ms, "{method} {route} {status} in {ms} ms");
-    } else {
-        tracing::info!(method, route, status, ms, "{method} {route} {status} in {ms} ms");
+    match status {
+        500.. => tracing::warn!(method, route, status, ms, "{method} {route} {status} in {ms} ms"),
+        400.. => tracing::info!(method, route, status, ms, "{method} {route} {status} in {ms} ms"),
+        // Writing a line costs as much as a push.
+        _ => tracing::debug!(method, route, status, ms, "{method} {route} {status} in {ms} ms"),
     }
 }
 

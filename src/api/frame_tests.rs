@@ -276,7 +276,11 @@ fn block_on<F: Future>(work: F) -> F::Output {
 fn the_log_names_the_route_and_neither_pusher_nor_content_nor_token() {
     let lines = Lines::default();
     let sink = lines.clone();
-    let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
+    let logger = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || sink.clone())
+        .finish();
     // With a single subscriber, whether a line is wanted is settled by the thread that first comes by it,
     // and that may be another test's. A second one makes it ask all of them.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());

@@ -2,6 +2,7 @@
 //! document, because probes and scrapers have formats of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -19,10 +20,14 @@ pub fn healthz() -> &'static str {
 /// Ready: the database answers and the workers run.
 #[handler]
 pub async fn readyz(engine: Data<&Arc<Engine>>) -> Response {
-    if engine.store.is_alive().await {
+    let lacking = if !engine.working.load(Ordering::SeqCst) {
+        "the workers do not run\n"
+    } else if !engine.store.is_alive().await {
+        "the database does not answer\n"
+    } else {
         return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, lacking).into_response()
 }
 
 /// What is counted, in the text format of Prometheus.

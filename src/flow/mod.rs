@@ -10,6 +10,8 @@ pub mod revoke;
 pub mod tidy;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::domain::account::{Account, Role};
 use crate::domain::id::AccountId;
@@ -32,6 +34,10 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.
     pub concurrency: usize,
+    /// How long a claim holds: longer than any attempt lasts, or work would be done twice.
+    pub lease: Duration,
+    /// Whether the workers of this node run.
+    pub working: AtomicBool,
     /// Days for which finished tasks are kept.
     pub keep_finished_days: u32,
 }
