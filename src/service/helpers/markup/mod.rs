@@ -1,0 +1,121 @@
+//! Conversions between the ways in which a message is written (text, Markdown, HTML) and those that channels show.
+//! Markup is read into a stream of marks, and each target writes that stream; nothing is fetched or run.
+
+mod html;
+mod markdown;
+mod write;
+
+use std::borrow::Cow;
+
+use super::text::escape;
+use super::{Args, Given, Helper};
+use write::{Target, Writer};
+
+/// The helpers of this file.
+pub const TABLE: &[Helper] = &[
+    Helper::new("md_to_html", 1, Some(1), |args| Ok(markdown::to_html(&args.text(0)).into())),
+    Helper::new("md_to_text", 1, Some(1), |args| Ok(from_markdown(&args.text(0), Target::Text).into())),
+    Helper::new("md_to_slack", 1, Some(1), |args| Ok(from_markdown(&args.text(0), Target::Slack).into())),
+    Helper::new("md_to_telegram", 1, Some(1), |args| Ok(from_markdown(&args.text(0), Target::Telegram).into())),
+    Helper::new("html_to_text", 1, Some(1), |args| Ok(from_html(&args.text(0), Target::Text).into())),
+    Helper::new("html_to_markdown", 1, Some(1), |args| Ok(from_html(&args.text(0), Target::Markdown).into())),
+    Helper::new("as_text", 1, Some(2), |args| by_format(args, |text| text.to_owned(), Target::Text)),
+    Helper::new("as_markdown", 1, Some(2), as_markdown).options(&["breaks"]),
+    Helper::new("as_slack", 1, Some(2), |args| by_format(args, escape_angles, Target::Slack)),
+    Helper::new("as_telegram", 1, Some(2), |args| by_format(args, escape_angles, Target::Telegram)),
+    Helper::new("as_html", 1, Some(2), as_html),
+];
+
+/// A part of a message.
+#[derive(Debug, PartialEq)]
+pub enum Mark<'a> {
+    Text(Cow<'a, str>),
+    Open(Tag),
+    Close(Tag),
+    /// A new line within a paragraph.
+    Break,
+    /// A line across.
+    Rule,
+}
+
+/// What a part of a message is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tag {
+    Bold,
+    Italic,
+    Strike,
+    Underline,
+    Code,
+    /// Lines that keep their spaces.
+    Pre,
+    Link(String),
+    Quote,
+    Heading(usize),
+    /// A paragraph, or anything else that stands on lines of its own.
+    Block,
+    /// A row of a table, and the like: a line of its own, without space around it.
+    Line,
+    /// A list; numbered from the number given.
+    List(Option<u64>),
+    Item,
+}
+
+/// Whether a link may be shown as one: an absolute address of a kind that opens nothing but a page, a mail or a call.
+pub fn is_safe_link(url: &str) -> bool {
+    let begin = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+    ["http://", "https://", "mailto:", "tel:"].iter().any(|scheme| begin.starts_with(scheme))
+}
+
+fn from_markdown(source: &str, target: Target) -> String {
+    let mut writer = Writer::new(target);
+    markdown::read(source, &mut |mark| writer.mark(mark));
+    writer.finish()
+}
+
+fn from_html(source: &str, target: Target) -> String {
+    let mut writer = Writer::new(target);
+    html::read(source, &mut |mark| writer.mark(mark));
+    writer.finish()
+}
+
+/// Only `& < >`, as Slack and Telegram ask.
+fn escape_angles(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// `as_… content format`: null stays null, so that the leaf is left out.
+fn by_format(args: &Args<'_>, plain: impl Fn(&str) -> String, target: Target) -> Given {
+    if args.value(0).is_null() {
+        return Ok(serde_json::Value::Null);
+    }
+    let source = args.text(0);
+    Ok(match args.text(1).as_ref() {
+        "markdown" => from_markdown(&source, target),
+        "html" => from_html(&source, target),
+        _ => plain(&source),
+    }
+    .into())
+}
+
+/// Text and Markdown stay as they are; with `breaks=true` each new line of a text becomes a paragraph.
+fn as_markdown(args: &Args<'_>) -> Given {
+    if args.text(1) == "markdown" {
+        return Ok(args.value(0).clone());
+    }
+    let breaks = args.option("breaks", "false") == "true";
+    by_format(args, |text| if breaks { text.replace('\n', "\n\n") } else { text.to_owned() }, Target::Markdown)
+}
+
+/// HTML stays as it is; a text is escaped and keeps its lines.
+fn as_html(args: &Args<'_>) -> Given {
+    if args.value(0).is_null() {
+        return Ok(serde_json::Value::Null);
+    }
+    let source = args.text(0);
+    Ok(match args.text(1).as_ref() {
+        "html" => source.into_owned(),
+        "markdown" => markdown::to_html(&source),
+        _ => escape(&source, "&#39;").replace('\n', "<br>\n"),
+    }
+    .into())
+}

@@ -1,0 +1,110 @@
+//! Puts a mail together: the relay, the people, the subject and the parts. How it is encoded is the sender's business.
+
+use serde_json::Value;
+
+use super::RenderError;
+use super::helpers::as_text;
+use super::leaf::{Scope, Slot};
+use super::render::clean;
+use crate::domain::delivery::{Mail, MailSecurity, Relay};
+
+/// A compiled `[mail]`.
+#[derive(Debug, Clone)]
+pub struct MailTemplate {
+    pub host: Slot,
+    pub port: Slot,
+    pub security: Slot,
+    pub username: Slot,
+    pub password: Slot,
+    pub from: Slot,
+    pub from_name: Slot,
+    pub to: Slot,
+    pub cc: Slot,
+    pub bcc: Slot,
+    pub reply_to: Slot,
+    pub subject: Slot,
+    pub text: Slot,
+    pub html: Slot,
+}
+
+impl MailTemplate {
+    /// `host:port` of the relay, in lower case.
+    pub fn destination(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
+        let (host, port) = self.address(scope)?;
+        Ok(format!("{host}:{port}"))
+    }
+
+    /// The finished mail.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<Mail, RenderError> {
+        let relay = self.relay(scope)?;
+        let sender = self.from.text(scope)?;
+        let sender = clean(&sender);
+        let Some((_, domain)) = sender.trim_end_matches('>').rsplit_once('@') else {
+            return Err(self.from.error("is not a mail address"));
+        };
+        let message_id = format!("{}@{domain}", scope.env.delivery_id);
+        let to = people(&self.to, scope)?;
+        if to.is_empty() {
+            return Err(self.to.error("names nobody"));
+        }
+        let html = self.html.text(scope)?;
+        Ok(Mail {
+            relay,
+            from: mailbox(&clean(&self.from_name.text(scope)?), &sender),
+            to,
+            cc: people(&self.cc, scope)?,
+            bcc: people(&self.bcc, scope)?,
+            reply_to: people(&self.reply_to, scope)?.into_iter().next(),
+            subject: clean(&self.subject.text(scope)?).into_owned(),
+            text: self.text.text(scope)?.into_owned(),
+            html: (!html.is_empty()).then(|| html.into_owned()),
+            message_id,
+        })
+    }
+
+    fn address(&self, scope: &Scope<'_>) -> Result<(String, u16), RenderError> {
+        let host = self.host.text(scope)?.trim().to_ascii_lowercase();
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c)) {
+            return Err(self.host.error("is not the name of a host"));
+        }
+        let port = self.port.text(scope)?.trim().parse().ok().filter(|port| *port > 0);
+        Ok((host, port.ok_or_else(|| self.port.error("is not a port"))?))
+    }
+
+    fn relay(&self, scope: &Scope<'_>) -> Result<Relay, RenderError> {
+        let (host, port) = self.address(scope)?;
+        let security = match self.security.text(scope)?.as_ref() {
+            "tls" => MailSecurity::Tls,
+            "starttls" => MailSecurity::StartTls,
+            "none" => MailSecurity::None,
+            _ => return Err(self.security.error("is none of tls, starttls, none")),
+        };
+        let name = self.username.text(scope)?;
+        let password = self.password.text(scope)?;
+        let credentials = (!name.is_empty()).then(|| (name.into_owned(), password.into_owned()));
+        Ok(Relay { host, port, security, credentials })
+    }
+}
+
+/// The addresses of a list, or of a text with commas between them.
+fn people(slot: &Slot, scope: &Scope<'_>) -> Result<Vec<String>, RenderError> {
+    let value = slot.value(scope)?;
+    let given: Vec<String> = match value.as_deref() {
+        None => Vec::new(),
+        Some(Value::Array(items)) => items.iter().map(|item| as_text(item).into_owned()).collect(),
+        Some(value) => as_text(value).split(',').map(str::to_owned).collect(),
+    };
+    Ok(given.iter().map(|person| clean(person).into_owned()).filter(|person| !person.is_empty()).collect())
+}
+
+/// `name <address>`, with the name in quotes if it needs them.
+fn mailbox(name: &str, address: &str) -> String {
+    if name.is_empty() || address.contains('<') {
+        return address.to_owned();
+    }
+    if name.contains(|c: char| "()<>[]:;@\\,.\"".contains(c)) {
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        return format!("\"{name}\" <{address}>");
+    }
+    format!("{name} <{address}>")
+}

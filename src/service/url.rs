@@ -1,0 +1,141 @@
+//! The address of a request: a base given as it is, and parts that can only ever be one segment of a path or one value.
+
+use serde_json::Value;
+use url::Url;
+
+use super::RenderError;
+use super::helpers::{Reason, as_text, percent_encode};
+use super::leaf::{Scope, Slot, write};
+use super::template::{Expr, Leaf, Piece};
+use crate::domain::params::{ParamSpec, ParamType};
+
+/// A compiled URL.
+#[derive(Debug, Clone)]
+pub struct UrlTemplate {
+    /// Names the leaf in errors.
+    slot: Slot,
+    /// The expression at the very beginning, inserted as it is.
+    base: Option<Expr>,
+    rest: Vec<Piece>,
+}
+
+impl UrlTemplate {
+    /// Takes the parsed leaf apart; the error is the reason, in words.
+    pub fn new(slot: Slot, params: &[ParamSpec]) -> Result<Self, String> {
+        let pieces = match &slot.leaf {
+            Leaf::Constant(Value::String(text)) => vec![Piece::Literal(text.clone())],
+            Leaf::Constant(_) => return Err("not text".into()),
+            Leaf::Single(expr) => vec![Piece::Value(expr.clone())],
+            Leaf::Text(pieces) => pieces.clone(),
+        };
+        let (base, rest) = match pieces.split_first() {
+            Some((Piece::Value(expr), rest)) => (Some(expr.clone()), rest.to_vec()),
+            _ => (None, pieces),
+        };
+        match (&base, rest.first()) {
+            (None, Some(Piece::Literal(text))) if text.starts_with("http://") || text.starts_with("https://") => {}
+            (None, _) => return Err("begins neither with http://, https:// nor a `url` parameter".into()),
+            (Some(expr), first) => {
+                check_base(expr, params)?;
+                if let Some(Piece::Value(_)) = first {
+                    return Err("what follows the base address begins with `/` or `?`".into());
+                }
+            }
+        }
+        Ok(Self { slot, base, rest })
+    }
+
+    /// The finished URL, without a fragment.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<Url, RenderError> {
+        let text = self.text(scope).map_err(|reason| self.slot.error(reason))?;
+        let mut url = Url::parse(&text).map_err(|_| self.slot.error("does not come out as a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return Err(self.slot.error("is not an http or https address with a host"));
+        }
+        url.set_fragment(None);
+        Ok(url)
+    }
+
+    fn text(&self, scope: &Scope<'_>) -> Result<String, Reason> {
+        let mut rest = String::new();
+        write(&self.rest, scope, &mut rest, &segment)?;
+        let Some(base) = &self.base else {
+            refuse_dots(rest.splitn(4, '/').nth(3).unwrap_or_default())?;
+            return Ok(rest);
+        };
+        let value = base.value(scope)?;
+        let base = as_text(value.as_ref());
+        let base = base.trim();
+        if base.is_empty() {
+            return Err("the base address is empty".into());
+        }
+        if rest.is_empty() {
+            return Ok(base.to_owned());
+        }
+        if base.contains(['?', '#']) {
+            return Err("the base address holds a query or a fragment, and more is to follow it".into());
+        }
+        if !rest.starts_with(['/', '?']) {
+            return Err("what follows the base address does not begin with `/` or `?`".into());
+        }
+        refuse_dots(&rest)?;
+        let base = if rest.starts_with('/') { base.trim_end_matches('/') } else { base };
+        Ok(format!("{base}{rest}"))
+    }
+}
+
+/// `host:port` of a URL, in lower case.
+pub fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    format!("{host}:{}", url.port_or_known_default().unwrap_or(0))
+}
+
+/// Adds pairs behind the query that is there, which stays as it is.
+pub fn with_query(url: &Url, pairs: &[(String, String)]) -> String {
+    let mut text = url.as_str().to_owned();
+    let mut joint = match url.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
+    };
+    for (name, value) in pairs {
+        text.push_str(joint);
+        text.push_str(&percent_encode(name));
+        text.push('=');
+        text.push_str(&percent_encode(value));
+        joint = "&";
+    }
+    text
+}
+
+/// One inserted value: whatever it holds, it stays within its place.
+fn segment(text: String) -> Result<String, Reason> {
+    if text.is_empty() {
+        return Err("a value in the address is empty".into());
+    }
+    Ok(percent_encode(&text))
+}
+
+/// A segment of dots climbs, however it is encoded: no value may come out as one.
+fn refuse_dots(rest: &str) -> Result<(), Reason> {
+    let path = rest.split('?').next().unwrap_or_default();
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("a segment of the path is `.` or `..`".into());
+    }
+    Ok(())
+}
+
+/// The base may only be made of `url` parameters, literals and what helpers have made harmless.
+fn check_base(expr: &Expr, params: &[ParamSpec]) -> Result<(), String> {
+    let mut culprit = None;
+    expr.visit_params(true, &mut |name, raw| {
+        let is_url = params.iter().any(|spec| spec.name == name && spec.kind == ParamType::Url);
+        if raw && !is_url {
+            culprit.get_or_insert_with(|| name.to_owned());
+        }
+    });
+    match culprit {
+        Some(name) => Err(format!("`{name}` begins the address, but is not of type `url`")),
+        None => Ok(()),
+    }
+}

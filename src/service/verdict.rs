@@ -1,0 +1,332 @@
+//! Reads an answer: did it arrive, may another attempt go better, and how long does the channel ask to wait.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::compile::Fault;
+use super::definition::{self, RetryAfter, Success, Unit};
+use super::helpers::as_text;
+use super::{Service, Transport};
+use crate::domain::delivery::{Answer, Outcome, SendFailure};
+use crate::domain::time::Timestamp;
+
+/// Longest text of a channel that is kept, in characters.
+const MAX_MESSAGE: usize = 300;
+/// Longest code of a channel that becomes part of ours.
+const MAX_CODE: usize = 40;
+/// Longest wait that is passed on; what is honoured is decided elsewhere.
+const MAX_WAIT: u64 = 7 * 24 * 3600;
+
+/// A compiled `[response]`.
+#[derive(Debug, Clone)]
+pub struct Response {
+    transport: Transport,
+    status: Option<Vec<u16>>,
+    success: Vec<Success>,
+    code: Option<String>,
+    message: Option<String>,
+    retry: Verdicts,
+    last: Verdicts,
+    retry_after: Vec<(RetryAfter, Vec<String>)>,
+    errors: BTreeMap<String, String>,
+}
+
+/// Statuses and channel codes, the codes as text.
+#[derive(Debug, Clone)]
+struct Verdicts {
+    status: Vec<u16>,
+    codes: Vec<String>,
+}
+
+impl Verdicts {
+    fn new(written: definition::Verdicts) -> Self {
+        Self { status: written.status, codes: texts(&written.codes) }
+    }
+
+    fn names(&self, code: Option<&str>) -> bool {
+        code.is_some_and(|code| self.codes.iter().any(|known| known == code))
+    }
+}
+
+impl Response {
+    /// Checks what is written: pointers, rules, words.
+    pub fn new(written: definition::Response, transport: Transport) -> Result<Self, Fault> {
+        for (key, pointer) in [("code", &written.code), ("message", &written.message)] {
+            check_pointer(pointer.as_deref(), &format!("response.{key}"))?;
+        }
+        for (index, rule) in written.success.iter().enumerate() {
+            check_rule(rule, &format!("response.success.{index}"))?;
+        }
+        for (index, source) in written.retry_after.iter().enumerate() {
+            let at = format!("response.retry_after.{index}");
+            check_pointer(source.pointer.as_deref(), &at)?;
+            let ways = [source.header.is_some(), source.pointer.is_some(), source.fixed.is_some()];
+            if ways.into_iter().filter(|given| *given).count() != 1 {
+                return Err(Fault::new(&at, "needs one of `header`, `pointer` and `fixed`"));
+            }
+        }
+        for (code, word) in &written.errors {
+            if !is_word(word) {
+                let at = vec!["response".into(), "errors".into(), code.clone()];
+                return Err(Fault { at, reason: "is not a word of a-z, 0-9 and _".into() });
+            }
+        }
+        let retry_after = written.retry_after.into_iter().map(|source| {
+            let codes = texts(&source.codes);
+            (source, codes)
+        });
+        Ok(Self {
+            transport,
+            status: written.status,
+            success: written.success,
+            code: written.code,
+            message: written.message,
+            retry: Verdicts::new(written.retry),
+            last: Verdicts::new(written.last),
+            retry_after: retry_after.collect(),
+            errors: written.errors,
+        })
+    }
+}
+
+impl Service {
+    /// What an answer means. Codes are the Service's id, a colon and a stable word.
+    pub fn judge(&self, answer: &Answer, now: Timestamp) -> Outcome {
+        let rules = &self.response;
+        let read = Read { answer, json: OnceCell::new() };
+        let status_fits = match &rules.status {
+            Some(statuses) => statuses.contains(&answer.status),
+            None => (200..300).contains(&answer.status),
+        };
+        if status_fits && rules.success.iter().all(|rule| read.meets(rule)) {
+            return Outcome::Sent;
+        }
+        let channel_code = rules.code.as_deref().and_then(|pointer| read.code(pointer));
+        let channel_code = channel_code.as_deref();
+        let code = format!("{}:{}", self.spec.id, rules.word(channel_code, answer.status, status_fits));
+        let message = rules.message.as_deref().and_then(|pointer| read.text(pointer));
+        let message = message.unwrap_or_else(|| read.anything());
+        if rules.is_passing(channel_code, answer.status, status_fits) {
+            Outcome::Later { code, message, after: rules.after(&read, channel_code, now) }
+        } else {
+            Outcome::Never { code, message }
+        }
+    }
+
+    /// What it means that no answer came.
+    pub fn failure(&self, failure: &SendFailure) -> Outcome {
+        let code = format!("{}:{}", self.spec.id, failure.code);
+        let message = one_line(&failure.message);
+        if failure.retry {
+            Outcome::Later { code, message, after: None }
+        } else {
+            Outcome::Never { code, message }
+        }
+    }
+}
+
+impl Response {
+    fn word(&self, channel_code: Option<&str>, status: u16, status_fits: bool) -> String {
+        let kind = if self.transport == Transport::Smtp { "smtp" } else { "http" };
+        let by_status = format!("{kind}_{status}");
+        let known = channel_code.and_then(|code| self.errors.get(code));
+        let known = known.or_else(|| self.errors.get(&by_status).filter(|_| !status_fits));
+        match (known, channel_code) {
+            (Some(word), _) => word.clone(),
+            (None, Some(code)) => format!("code_{code}"),
+            (None, None) if status_fits => "unexpected_answer".into(),
+            (None, None) => by_status,
+        }
+    }
+
+    /// Whether another attempt may go better. What names a channel's code beats what names a status.
+    fn is_passing(&self, channel_code: Option<&str>, status: u16, status_fits: bool) -> bool {
+        if self.last.names(channel_code) {
+            return false;
+        }
+        if self.retry.names(channel_code) {
+            return true;
+        }
+        if self.last.status.contains(&status) {
+            return false;
+        }
+        if self.retry.status.contains(&status) {
+            return true;
+        }
+        let may_pass = match self.transport {
+            Transport::Http => matches!(status, 408 | 425 | 429 | 500..),
+            Transport::Smtp => matches!(status, 400..500),
+        };
+        !status_fits && may_pass
+    }
+
+    fn after(&self, read: &Read<'_>, channel_code: Option<&str>, now: Timestamp) -> Option<Duration> {
+        let fits = |codes: &[String]| codes.is_empty() || codes.iter().any(|code| Some(code.as_str()) == channel_code);
+        let sources = self.retry_after.iter().filter(|(_, codes)| fits(codes));
+        let mut waits = sources.filter_map(|(source, _)| match (&source.header, &source.pointer, source.fixed) {
+            (Some(header), _, _) => read.wait_in_header(header, now),
+            (_, Some(pointer), _) => read.wait_at(pointer, source.unit),
+            (_, _, fixed) => fixed.map(Duration::from_secs),
+        });
+        waits.next().or_else(|| read.wait_in_header("retry-after", now)).map(|wait| wait.min(Duration::from_secs(MAX_WAIT)))
+    }
+}
+
+/// An answer, and its JSON once somebody asks for it.
+struct Read<'a> {
+    answer: &'a Answer,
+    json: OnceCell<Option<Value>>,
+}
+
+impl Read<'_> {
+    fn json(&self) -> Option<&Value> {
+        self.json.get_or_init(|| serde_json::from_slice(&self.answer.body).ok()).as_ref()
+    }
+
+    fn meets(&self, rule: &Success) -> bool {
+        if let Some(wanted) = &rule.body_equals {
+            return String::from_utf8_lossy(&self.answer.body).trim() == wanted;
+        }
+        if let Some(wanted) = &rule.body_begins {
+            return String::from_utf8_lossy(&self.answer.body).trim_start().starts_with(wanted);
+        }
+        let Some(json) = self.json() else { return false };
+        if let Some(pattern) = &rule.every {
+            let mut found = Vec::new();
+            // A pattern that leads nowhere, or to nothing, is not a success.
+            return collect(json, pattern, &mut found) && !found.is_empty() && found.iter().all(|v| holds(rule, Some(v)));
+        }
+        holds(rule, json.pointer(rule.pointer.as_deref().unwrap_or_default()))
+    }
+
+    /// The value at a pointer as text. The whole of an answer that is no JSON is its text.
+    fn text(&self, pointer: &str) -> Option<String> {
+        let text = match self.json() {
+            Some(json) => as_text(json.pointer(pointer)?).into_owned(),
+            None if pointer.is_empty() => String::from_utf8_lossy(&self.answer.body).into_owned(),
+            None => return None,
+        };
+        let text = one_line(&text);
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// A channel's code, if it is short and plain enough to be part of ours.
+    fn code(&self, pointer: &str) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let code = self.text(pointer)?;
+        (code.len() <= MAX_CODE && code.chars().all(is_plain)).then_some(code)
+    }
+
+    /// Something for people when the channel says nothing at the place agreed.
+    fn anything(&self) -> String {
+        let text = one_line(&String::from_utf8_lossy(&self.answer.body));
+        if text.is_empty() || text.starts_with('<') { format!("status {}", self.answer.status) } else { text }
+    }
+
+    fn wait_in_header(&self, name: &str, now: Timestamp) -> Option<Duration> {
+        let value = self.answer.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?.1.trim();
+        if let Ok(seconds) = value.parse::<f64>() {
+            return wait(seconds);
+        }
+        let at = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let now = Duration::from_millis(u64::try_from(now.0).ok()?);
+        Some(at.saturating_sub(now))
+    }
+
+    fn wait_at(&self, pointer: &str, unit: Unit) -> Option<Duration> {
+        let value = self.json()?.pointer(pointer)?;
+        let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        wait(if unit == Unit::Ms { number / 1000.0 } else { number })
+    }
+}
+
+fn wait(seconds: f64) -> Option<Duration> {
+    (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds.min(MAX_WAIT as f64)).ok()).flatten()
+}
+
+/// Whether a value is what a rule asks for. Values are compared as text, so that `0` is also `"0"`.
+fn holds(rule: &Success, value: Option<&Value>) -> bool {
+    let Some(value) = value else { return rule.exists == Some(false) };
+    let is = |wanted: &Value| value == wanted || (!value.is_null() && as_text(value) == as_text(wanted));
+    rule.equals.as_ref().is_none_or(is)
+        && rule.one_of.as_ref().is_none_or(|words| words.iter().any(is))
+        && rule.exists.is_none_or(|wanted| wanted != value.is_null())
+        && rule.not_empty.is_none_or(|wanted| wanted != is_empty(value))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::String(text) => text.is_empty(),
+        other => other.is_null(),
+    }
+}
+
+/// Collects what a pointer leads to, where `*` is every element of an array. False if a way ends early.
+fn collect<'a>(value: &'a Value, pattern: &str, found: &mut Vec<&'a Value>) -> bool {
+    let Some(star) = pattern.find("/*").filter(|at| matches!(pattern.as_bytes().get(at + 2), None | Some(b'/'))) else {
+        return value.pointer(pattern).is_some_and(|hit| {
+            found.push(hit);
+            true
+        });
+    };
+    match value.pointer(&pattern[..star]) {
+        Some(Value::Array(items)) => {
+            !items.is_empty() && items.iter().all(|item| collect(item, &pattern[star + 2..], found))
+        }
+        _ => false,
+    }
+}
+
+/// One line of at most 300 characters.
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_MESSAGE) {
+        Some(_) => line.chars().take(MAX_MESSAGE - 1).chain(['…']).collect(),
+        None => line,
+    }
+}
+
+fn texts(codes: &[Value]) -> Vec<String> {
+    codes.iter().map(|code| as_text(code).into_owned()).collect()
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn check_pointer(pointer: Option<&str>, at: &str) -> Result<(), Fault> {
+    let Some(pointer) = pointer else { return Ok(()) };
+    let escapes_fit = pointer.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+    if (pointer.is_empty() || pointer.starts_with('/')) && escapes_fit {
+        return Ok(());
+    }
+    Err(Fault::new(at, "is not a JSON pointer: empty, or /a/b with ~0 for ~ and ~1 for /"))
+}
+
+fn check_rule(rule: &Success, at: &str) -> Result<(), Fault> {
+    check_pointer(rule.pointer.as_deref(), at)?;
+    check_pointer(rule.every.as_deref(), at)?;
+    let looks = [
+        rule.pointer.is_some(),
+        rule.every.is_some(),
+        rule.body_equals.is_some(),
+        rule.body_begins.is_some(),
+    ];
+    if looks.into_iter().filter(|given| *given).count() != 1 {
+        return Err(Fault::new(at, "needs one of `pointer`, `every`, `body_equals` and `body_begins`"));
+    }
+    let asks =
+        [rule.equals.is_some(), rule.one_of.is_some(), rule.exists.is_some(), rule.not_empty.is_some()];
+    let asked = asks.into_iter().filter(|given| *given).count();
+    let on_json = rule.pointer.is_some() || rule.every.is_some();
+    if asked != usize::from(on_json) {
+        return Err(Fault::new(at, "a pointer goes with one of `equals`, `one_of`, `exists` and `not_empty`"));
+    }
+    Ok(())
+}
