@@ -67,7 +67,11 @@ impl Catalogue {
     }
 
     /// Takes one set of files in. Within the set no two may have one id; what was there before is overridden.
-    fn add(&mut self, files: Vec<(String, String)>, mut errors: Vec<DefinitionError>) -> Result<(), Vec<DefinitionError>> {
+    fn add(
+        &mut self,
+        files: Vec<(String, String)>,
+        mut errors: Vec<DefinitionError>,
+    ) -> Result<(), Vec<DefinitionError>> {
         let mut added: BTreeMap<String, (String, Service)> = BTreeMap::new();
         for (path, source) in files {
             match Service::parse(&path, &source) {

@@ -26,14 +26,20 @@ impl Service {
     pub fn check_examples(&self) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
         if self.examples.len() < MIN_EXAMPLES {
-            errors.push(format!("{}: {} examples, at least {MIN_EXAMPLES} are needed", self.spec.id, self.examples.len()));
+            errors.push(format!(
+                "{}: {} examples, at least {MIN_EXAMPLES} are needed",
+                self.spec.id,
+                self.examples.len()
+            ));
         }
         for example in &self.examples {
             let mut differences = Vec::new();
             if let Err(reason) = self.check_example(example, &mut differences) {
                 differences.push(reason);
             }
-            errors.extend(differences.into_iter().map(|text| format!("{}: example {:?}: {text}", self.spec.id, example.name)));
+            errors.extend(
+                differences.into_iter().map(|text| format!("{}: example {:?}: {text}", self.spec.id, example.name)),
+            );
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
@@ -96,8 +102,9 @@ fn compare_request(found: &Request, expected: &ExampleRequest, differences: &mut
             _ => differences.push(format!("json is {body}, not {json}")),
         }
     } else if let Some(form) = &expected.form {
-        let pairs: Vec<(String, Value)> =
-            form_urlencoded::parse(&found.body).map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+        let pairs: Vec<(String, Value)> = form_urlencoded::parse(&found.body)
+            .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+            .collect();
         let wanted: Vec<(String, Value)> = form.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         compare("form", &sorted(pairs), &sorted(wanted), differences);
     } else {

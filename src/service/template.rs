@@ -149,9 +149,7 @@ impl Names<'_> {
             Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default()),
             Parameter::Subexpression(inner) => match inner.as_element() {
                 TemplateElement::Expression(call) => match &call.name {
-                    Parameter::Name(_) | Parameter::Path(_) => {
-                        self.call(call.name.as_name().unwrap_or_default(), call)
-                    }
+                    Parameter::Name(_) | Parameter::Path(_) => self.call(call.name.as_name().unwrap_or_default(), call),
                     _ => Err("a subexpression begins with the name of a helper".into()),
                 },
                 _ => Err("not an expression".into()),

@@ -120,11 +120,7 @@ impl Service {
     pub fn failure(&self, failure: &SendFailure) -> Outcome {
         let code = format!("{}:{}", self.spec.id, failure.code);
         let message = one_line(&failure.message);
-        if failure.retry {
-            Outcome::Later { code, message, after: None }
-        } else {
-            Outcome::Never { code, message }
-        }
+        if failure.retry { Outcome::Later { code, message, after: None } } else { Outcome::Never { code, message } }
     }
 }
 
@@ -171,7 +167,10 @@ impl Response {
             (_, Some(pointer), _) => read.wait_at(pointer, source.unit),
             (_, _, fixed) => fixed.map(Duration::from_secs),
         });
-        waits.next().or_else(|| read.wait_in_header("retry-after", now)).map(|wait| wait.min(Duration::from_secs(MAX_WAIT)))
+        waits
+            .next()
+            .or_else(|| read.wait_in_header("retry-after", now))
+            .map(|wait| wait.min(Duration::from_secs(MAX_WAIT)))
     }
 }
 
@@ -197,7 +196,9 @@ impl Read<'_> {
         if let Some(pattern) = &rule.every {
             let mut found = Vec::new();
             // A pattern that leads nowhere, or to nothing, is not a success.
-            return collect(json, pattern, &mut found) && !found.is_empty() && found.iter().all(|v| holds(rule, Some(v)));
+            return collect(json, pattern, &mut found)
+                && !found.is_empty()
+                && found.iter().all(|v| holds(rule, Some(v)));
         }
         holds(rule, json.pointer(rule.pointer.as_deref().unwrap_or_default()))
     }
@@ -312,17 +313,11 @@ fn check_pointer(pointer: Option<&str>, at: &str) -> Result<(), Fault> {
 fn check_rule(rule: &Success, at: &str) -> Result<(), Fault> {
     check_pointer(rule.pointer.as_deref(), at)?;
     check_pointer(rule.every.as_deref(), at)?;
-    let looks = [
-        rule.pointer.is_some(),
-        rule.every.is_some(),
-        rule.body_equals.is_some(),
-        rule.body_begins.is_some(),
-    ];
+    let looks = [rule.pointer.is_some(), rule.every.is_some(), rule.body_equals.is_some(), rule.body_begins.is_some()];
     if looks.into_iter().filter(|given| *given).count() != 1 {
         return Err(Fault::new(at, "needs one of `pointer`, `every`, `body_equals` and `body_begins`"));
     }
-    let asks =
-        [rule.equals.is_some(), rule.one_of.is_some(), rule.exists.is_some(), rule.not_empty.is_some()];
+    let asks = [rule.equals.is_some(), rule.one_of.is_some(), rule.exists.is_some(), rule.not_empty.is_some()];
     let asked = asks.into_iter().filter(|given| *given).count();
     let on_json = rule.pointer.is_some() || rule.every.is_some();
     if asked != usize::from(on_json) {

@@ -46,9 +46,8 @@ pub fn is_empty(value: &Value) -> bool {
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (Value::String(_), Value::Number(_) | Value::Bool(_)) | (Value::Number(_) | Value::Bool(_), Value::String(_)) => {
-            as_text(a) == as_text(b)
-        }
+        (Value::String(_), Value::Number(_) | Value::Bool(_))
+        | (Value::Number(_) | Value::Bool(_), Value::String(_)) => as_text(a) == as_text(b),
         _ => a == b,
     }
 }
@@ -112,7 +111,9 @@ fn object(args: &Args<'_>) -> Given {
         return Err("`object` needs pairs of a key and a value".into());
     }
     let full = pairs.iter().filter(|[_, value]| !is_empty(value));
-    Ok(Value::Object(full.map(|[key, value]| (as_text(key).into_owned(), value.as_ref().clone())).collect::<Map<_, _>>()))
+    Ok(Value::Object(
+        full.map(|[key, value]| (as_text(key).into_owned(), value.as_ref().clone())).collect::<Map<_, _>>(),
+    ))
 }
 
 /// `list item …`; empty items are left out.

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::RenderEnv;
 use super::template::{Call, Expr};
 
-pub use logic::is_truthy;
 pub use digest::hmac_sha256;
+pub use logic::is_truthy;
 pub use text::{as_text, percent_encode};
 
 /// Most bytes that one leaf, or the result of one helper, may have.

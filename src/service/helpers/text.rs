@@ -24,6 +24,8 @@ pub const TABLE: &[Helper] = &[
     Helper::new("upper", 1, Some(1), |args| Ok(args.text(0).to_uppercase().into())),
     Helper::new("trim", 1, Some(1), |args| Ok(args.text(0).trim().into())),
     Helper::new("concat", 1, None, concat),
+    Helper::new("lines", 1, None, lines),
+    Helper::new("first_line", 1, Some(1), |args| Ok(first_line(&args.text(0)).into())),
     Helper::new("split", 1, Some(2), split),
     Helper::new("join", 1, Some(2), join),
     Helper::new("regex_capture", 2, Some(3), regex_capture).check(compile_pattern).tame(Tames::All),
@@ -106,6 +108,17 @@ fn concat(args: &Args<'_>) -> Given {
         }
     }
     Ok(out.into())
+}
+
+/// The arguments that are not empty, each on a line of its own.
+fn lines(args: &Args<'_>) -> Given {
+    let texts = args.values.iter().map(|value| as_text(value)).filter(|text| !text.is_empty());
+    Ok(texts.collect::<Vec<_>>().join("\n").into())
+}
+
+/// The first line that holds anything, without space around it.
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 /// Text to a list of trimmed, non-empty parts; a list stays one.

@@ -29,7 +29,9 @@ fn now(args: &Args<'_>) -> Given {
 
 fn check(call: &mut Call) -> Result<(), String> {
     let format = literal(call, 0).ok_or("the format must be written out")?;
-    if !matches!(format, "s" | "ms" | "rfc3339") && (!format.contains('%') || write(format, OffsetDateTime::UNIX_EPOCH).is_none()) {
+    if !matches!(format, "s" | "ms" | "rfc3339")
+        && (!format.contains('%') || write(format, OffsetDateTime::UNIX_EPOCH).is_none())
+    {
         return Err("the format is s, ms, rfc3339 or made of %Y %m %d %H %M %S %L %%".into());
     }
     match call.options.first() {

@@ -189,10 +189,34 @@ fn text<'a>(source: &'a str, open: &[(String, Tag)], emit: &mut dyn FnMut(Mark<'
 }
 
 const NAMED: &[(&str, &str)] = &[
-    ("amp", "&"), ("lt", "<"), ("gt", ">"), ("quot", "\""), ("apos", "'"), ("nbsp", "\u{a0}"), ("copy", "©"),
-    ("reg", "®"), ("trade", "™"), ("hellip", "…"), ("mdash", "—"), ("ndash", "–"), ("lsquo", "‘"), ("rsquo", "’"),
-    ("ldquo", "“"), ("rdquo", "”"), ("laquo", "«"), ("raquo", "»"), ("bull", "•"), ("middot", "·"), ("times", "×"),
-    ("euro", "€"), ("pound", "£"), ("yen", "¥"), ("deg", "°"), ("larr", "←"), ("rarr", "→"), ("check", "✓"),
+    ("amp", "&"),
+    ("lt", "<"),
+    ("gt", ">"),
+    ("quot", "\""),
+    ("apos", "'"),
+    ("nbsp", "\u{a0}"),
+    ("copy", "©"),
+    ("reg", "®"),
+    ("trade", "™"),
+    ("hellip", "…"),
+    ("mdash", "—"),
+    ("ndash", "–"),
+    ("lsquo", "‘"),
+    ("rsquo", "’"),
+    ("ldquo", "“"),
+    ("rdquo", "”"),
+    ("laquo", "«"),
+    ("raquo", "»"),
+    ("bull", "•"),
+    ("middot", "·"),
+    ("times", "×"),
+    ("euro", "€"),
+    ("pound", "£"),
+    ("yen", "¥"),
+    ("deg", "°"),
+    ("larr", "←"),
+    ("rarr", "→"),
+    ("check", "✓"),
 ];
 
 /// Character references to characters; one that is not known stays as it is.
