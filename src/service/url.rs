@@ -58,7 +58,7 @@ impl UrlTemplate {
 
     fn text(&self, scope: &Scope<'_>) -> Result<String, Reason> {
         let mut rest = String::new();
-        write(&self.rest, scope, &mut rest, &segment)?;
+        write(&self.rest, scope, &mut rest, Some(segment))?;
         let Some(base) = &self.base else {
             refuse_dots(rest.splitn(4, '/').nth(3).unwrap_or_default())?;
             return Ok(rest);
@@ -109,11 +109,11 @@ pub fn with_query(url: &Url, pairs: &[(String, String)]) -> String {
 }
 
 /// One inserted value: whatever it holds, it stays within its place.
-fn segment(text: String) -> Result<String, Reason> {
+fn segment(text: &str) -> Result<String, Reason> {
     if text.is_empty() {
         return Err("a value in the address is empty".into());
     }
-    Ok(percent_encode(&text))
+    Ok(percent_encode(text))
 }
 
 /// A segment of dots climbs, however it is encoded: no value may come out as one.

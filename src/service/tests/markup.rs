@@ -98,6 +98,7 @@ fn html_to_the_rest() {
             ("<img alt=\"pic\" src=https://h/i.png>", "pic (https://h/i.png)"),
             ("1 < 2 and <unknown>x</unknown> <b", "1 < 2 and x <b"),
             ("<pre>a\n  b</pre>", "a\n  b"),
+            ("<!DOCTYPE html><?xml x?>a <! b <!-- c", "a <! b"),
             ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
         ],
     );

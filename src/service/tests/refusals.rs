@@ -83,6 +83,7 @@ fn every_refusal_has_path_line_and_reason() {
             "[request]\nurl = \"http://h/\"\n[request.json]\n\"{{a}}\" = 1\n",
             "t.toml:9: request.json.{{a}}: a key cannot be a template",
         ),
+        ("[request]\nurl = \"http://h/\"\njson = { a = 2026-11-21 }\n", "t.toml:8: request.json.a: a date has to be"),
         (
             "[request]\nurl = \"http://h/\"\njson = { a = \"x\" }\nkeep = [\"json.b\"]\n",
             "t.toml:9: request.keep: `json.b` is no leaf",

@@ -142,7 +142,7 @@ fn embedded_services_read_what_their_channels_say() {
         ("serverchan", 200, r#"{"code":0,"data":{}}"#, "sent"),
         ("serverchan", 400, r#"{"code":40001,"message":"bad key"}"#, "never serverchan:sendkey_invalid bad key"),
         ("webhook", 204, "", "sent"),
-        ("webhook", 410, "", "never webhook:gone status 410"),
+        ("webhook", 410, "", "never webhook:http_410 status 410"),
         ("email", 250, "", "sent"),
         ("email", 451, "4.3.0 later", "later email:smtp_451 4.3.0 later"),
         ("email", 550, "no such user", "never email:mailbox_not_found no such user"),
