@@ -89,10 +89,7 @@ fn values_in_an_address_stay_in_their_place() {
             "https://h/a/a%26b%3Dc%20%2B/z?q=a%26b%3Dc%20%2B&l=1%262&l=%C3%A9",
         ),
         (json!({"server": "https://h", "a": "..."}), "https://h/a/.../z?q=..."),
-        (
-            json!({"server": "https://h", "a": "@evil.com:1\\\\"}),
-            "https://h/a/%40evil.com%3A1%5C%5C/z?q=%40evil.com%3A1%5C%5C",
-        ),
+        (json!({"server": "https://h", "a": "@evil.com:1\\\\"}), "https://h/a/@evil.com:1%5C%5C/z?q=@evil.com:1%5C%5C"),
     ] {
         assert_eq!(request(&service, given).unwrap().url, expected);
     }
