@@ -80,7 +80,7 @@ impl Catalogue {
                     let id = service.spec.id.clone();
                     if let Some((first, _)) = added.get(&id) {
                         let reason = format!("id: `{id}` is also the id of {first}");
-                        errors.push(DefinitionError { line: super::definition::line_of_id(&source), path, reason });
+                        errors.push(DefinitionError { line: super::lines::line_of_id(&source), path, reason });
                     } else {
                         added.insert(id, (path, service));
                     }

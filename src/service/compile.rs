@@ -46,7 +46,7 @@ pub fn service(file: File) -> Result<Service, Fault> {
     let names = Names { params: &params, accepts_any: file.accepts_any };
     let body = match (file.transport, file.request, file.mail) {
         (Transport::Http, Some(parts), None) => Body::Http(Box::new(request(parts, names)?)),
-        (Transport::Smtp, None, Some(parts)) => Body::Smtp(Box::new(mail(parts, names)?)),
+        (Transport::Smtp, None, Some(parts)) => Body::Smtp(Box::new(mail(&parts, names)?)),
         (Transport::Http, _, _) => return Err(Fault::new("transport", "`http` needs [request] and no [mail]")),
         (Transport::Smtp, _, _) => return Err(Fault::new("transport", "`smtp` needs [mail] and no [request]")),
     };
@@ -220,7 +220,7 @@ fn keep(request: &mut RequestTemplate, paths: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn mail(parts: Mail, names: Names<'_>) -> Result<MailTemplate, Fault> {
+fn mail(parts: &Mail, names: Names<'_>) -> Result<MailTemplate, Fault> {
     let slot = |key: &str, source: &str| slot(&format!("mail.{key}"), source, names);
     Ok(MailTemplate {
         host: slot("host", &parts.host)?,
@@ -254,6 +254,10 @@ fn node(at: Vec<String>, value: Value, names: Names<'_>, depth: usize) -> Result
         Value::Object(fields) => {
             let mut nodes = Vec::with_capacity(fields.len());
             for (key, value) in fields {
+                // This is how the TOML reader hands over a date, which neither JSON nor a form knows.
+                if key.starts_with("$__toml_private") {
+                    return Err(Fault { at, reason: "a date has to be written as text".into() });
+                }
                 if key.contains("{{") {
                     return Err(Fault { at: child(key), reason: "a key cannot be a template".into() });
                 }

@@ -41,7 +41,7 @@ impl Slot {
             Leaf::Single(expr) => expr.value(scope).map_err(|reason| self.error(reason))?,
             Leaf::Text(pieces) => {
                 let mut out = String::new();
-                write(pieces, scope, &mut out, &|text| Ok(text)).map_err(|reason| self.error(reason))?;
+                write(pieces, scope, &mut out, None).map_err(|reason| self.error(reason))?;
                 Cow::Owned(Value::String(out))
             }
         };
@@ -137,17 +137,27 @@ impl Scope<'_> {
     }
 }
 
-/// Writes text; every inserted value passes through `encode`.
+/// What is done to a value before it is inserted.
+pub type Encode = fn(&str) -> Result<String, Reason>;
+
+/// Writes text; every inserted value passes through `encode`, if there is one.
 pub fn write<'a>(
     pieces: &'a [Piece],
     scope: &Scope<'a>,
     out: &mut String,
-    encode: &dyn Fn(String) -> Result<String, Reason>,
+    encode: Option<Encode>,
 ) -> Result<(), Reason> {
     for piece in pieces {
         match piece {
             Piece::Literal(text) => out.push_str(text),
-            Piece::Value(expr) => out.push_str(&encode(as_text(expr.value(scope)?.as_ref()).into_owned())?),
+            Piece::Value(expr) => {
+                let value = expr.value(scope)?;
+                let text = as_text(value.as_ref());
+                match encode {
+                    Some(encode) => out.push_str(&encode(&text)?),
+                    None => out.push_str(&text),
+                }
+            }
             Piece::If { condition, negated, then, otherwise } => {
                 let holds = is_truthy(condition.value(scope)?.as_ref()) != *negated;
                 write(if holds { then } else { otherwise }, scope, out, encode)?;

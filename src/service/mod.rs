@@ -1,12 +1,14 @@
 //! The catalogue of channels: what each takes, what request or mail it makes of that, and how its answers are read.
 //! Everything is a value in, a value out: no network, no database, no clock and no randomness of its own.
 
+mod answer;
 mod catalogue;
 mod compile;
 mod definition;
 mod example;
 mod helpers;
 mod leaf;
+mod lines;
 mod mail;
 mod render;
 mod signer;
@@ -136,7 +138,7 @@ impl Service {
     /// Parses and checks the text of one definition; `path` names it in errors. Examples are not run.
     pub fn parse(path: &str, source: &str) -> Result<Self, DefinitionError> {
         let fail = |line, reason| DefinitionError { path: path.to_owned(), line, reason };
-        let (file, lines) = definition::read(source).map_err(|(line, reason)| fail(line, reason))?;
-        compile::service(file).map_err(|fault| fail(lines.of(&fault.at), fault.to_string()))
+        let (file, lines_of) = lines::read(source).map_err(|(line, reason)| fail(line, reason))?;
+        compile::service(file).map_err(|fault| fail(lines_of.of(&fault.at), fault.to_string()))
     }
 }

@@ -1,13 +1,16 @@
 //! The address of a request: a base given as it is, and parts that can only ever be one segment of a path or one value.
 
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::Value;
 use url::Url;
 
 use super::RenderError;
-use super::helpers::{Reason, as_text, percent_encode};
-use super::leaf::{Scope, Slot, write};
+use super::helpers::{RESERVED, Reason, as_text, percent_encode};
+use super::leaf::{Encode, Scope, Slot, write};
 use super::template::{Expr, Leaf, Piece};
 use crate::domain::params::{ParamSpec, ParamType};
+
+const IN_PATH: &AsciiSet = &RESERVED.remove(b':').remove(b'@');
 
 /// A compiled URL.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct UrlTemplate {
     /// The expression at the very beginning, inserted as it is.
     base: Option<Expr>,
     rest: Vec<Piece>,
+    /// How inserted values are encoded: within a host more strictly.
+    encode: Encode,
 }
 
 impl UrlTemplate {
@@ -42,7 +47,8 @@ impl UrlTemplate {
                 }
             }
         }
-        Ok(Self { slot, base, rest })
+        let in_host = base.is_none() && matches!(rest.first(), Some(Piece::Literal(text)) if !ends_host(text));
+        Ok(Self { slot, base, rest, encode: if in_host { host_part } else { segment } })
     }
 
     /// The finished URL, without a fragment.
@@ -58,7 +64,7 @@ impl UrlTemplate {
 
     fn text(&self, scope: &Scope<'_>) -> Result<String, Reason> {
         let mut rest = String::new();
-        write(&self.rest, scope, &mut rest, &segment)?;
+        write(&self.rest, scope, &mut rest, Some(self.encode))?;
         let Some(base) = &self.base else {
             refuse_dots(rest.splitn(4, '/').nth(3).unwrap_or_default())?;
             return Ok(rest);
@@ -108,12 +114,26 @@ pub fn with_query(url: &Url, pairs: &[(String, String)]) -> String {
     text
 }
 
-/// One inserted value: whatever it holds, it stays within its place.
-fn segment(text: String) -> Result<String, Reason> {
-    if text.is_empty() {
-        return Err("a value in the address is empty".into());
+/// Whether a text that begins with a scheme goes beyond the host.
+fn ends_host(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?']))
+}
+
+/// A value in the path or the query of an address: whatever it holds, it stays within its place. `:` and `@` mean
+/// nothing there and stay readable, as in the token of a Telegram bot.
+fn segment(text: &str) -> Result<String, Reason> {
+    match text {
+        "" => Err("a value in the address is empty".into()),
+        text => Ok(utf8_percent_encode(text, IN_PATH).to_string()),
     }
-    Ok(percent_encode(&text))
+}
+
+/// A value in an address whose host is templated.
+fn host_part(text: &str) -> Result<String, Reason> {
+    match text {
+        "" => Err("a value in the address is empty".into()),
+        text => Ok(percent_encode(text)),
+    }
 }
 
 /// A segment of dots climbs, however it is encoded: no value may come out as one.

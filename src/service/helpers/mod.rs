@@ -18,7 +18,7 @@ use super::template::{Call, Expr};
 
 pub use digest::hmac_sha256;
 pub use logic::is_truthy;
-pub use text::{as_text, percent_encode};
+pub use text::{RESERVED, as_text, percent_encode};
 
 /// Most bytes that one leaf, or the result of one helper, may have.
 pub const MAX_OUTPUT: usize = 1024 * 1024;

@@ -26,8 +26,7 @@ pub fn read<'a>(source: &'a str, emit: &mut dyn FnMut(Mark<'a>)) {
         match element {
             Element::Nothing => {}
             Element::Close(name) => close(&name, &mut open, emit),
-            Element::Open(name, attributes) if matches!(name.as_str(), "script" | "style" | "head" | "title") => {
-                let _ = attributes;
+            Element::Open(name, _) if matches!(name.as_str(), "script" | "style" | "head" | "title") => {
                 rest = after_close(rest, &name);
             }
             Element::Open(name, attributes) => begin(name, attributes, &mut open, emit),
@@ -51,7 +50,8 @@ fn element(text: &str) -> Option<(Element<'_>, usize)> {
         return Some((Element::Nothing, text.find("-->").map_or(text.len(), |end| end + 3)));
     }
     if text.starts_with("<!") || text.starts_with("<?") {
-        return Some((Element::Nothing, text.find('>')? + 1));
+        let declares = text[2..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '[');
+        return declares.then(|| (Element::Nothing, text.find('>').map_or(text.len(), |end| end + 1)));
     }
     let closes = text.starts_with("</");
     let name_at = if closes { 2 } else { 1 };

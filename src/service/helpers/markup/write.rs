@@ -2,6 +2,9 @@
 
 use super::{Mark, Tag, escape_angles, is_safe_link};
 
+/// Deepest quote or list that is shown as deep as it is; without a bound the lines would outgrow the message.
+const MAX_DEPTH: usize = 8;
+
 /// The markups that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
@@ -107,7 +110,7 @@ impl Writer {
 
     fn line_prefix(&self) -> String {
         let quote = if self.target == Target::Telegram { "" } else { "> " };
-        quote.repeat(self.quotes) + &"  ".repeat(self.lists.len().saturating_sub(1))
+        quote.repeat(self.quotes.min(MAX_DEPTH)) + &"  ".repeat(self.lists.len().saturating_sub(1).min(MAX_DEPTH))
     }
 
     fn end_line(&mut self, lines: usize) {
@@ -132,23 +135,7 @@ impl Writer {
                 self.gap = self.gap.max(1);
             }
             Tag::Item => self.item(),
-            Tag::Quote => {
-                self.block();
-                self.quotes += 1;
-                if self.target == Target::Telegram {
-                    self.raw("<blockquote>");
-                    self.fresh_item = true;
-                } else {
-                    // The first line has its mark here; those that follow get it with their line end.
-                    let gap = std::mem::take(&mut self.gap);
-                    if !self.out.is_empty() {
-                        self.out.push_str(&"\n".repeat(gap));
-                    }
-                    let prefix = self.line_prefix();
-                    self.out.push_str(&prefix);
-                    self.fresh_item = true;
-                }
-            }
+            Tag::Quote => self.open_quote(),
             Tag::Heading(level) => {
                 self.block();
                 match self.target {
@@ -181,15 +168,7 @@ impl Writer {
                 self.fresh_item = false;
                 self.block();
             }
-            Tag::Quote => {
-                if self.target == Target::Telegram {
-                    self.gap = 0;
-                    self.out.push_str("</blockquote>");
-                }
-                self.quotes = self.quotes.saturating_sub(1);
-                self.fresh_item = false;
-                self.block();
-            }
+            Tag::Quote => self.close_quote(),
             Tag::Heading(_) => {
                 if self.target != Target::Markdown {
                     self.close_bold();
@@ -208,6 +187,30 @@ impl Writer {
             Tag::Code if self.pre > 0 => {}
             Tag::Italic | Tag::Strike | Tag::Underline | Tag::Code => self.out.push_str(self.signs(tag).1),
         }
+    }
+
+    fn open_quote(&mut self) {
+        self.block();
+        self.raw("");
+        match self.target {
+            // Telegram knows no quote within a quote.
+            Target::Telegram if self.quotes == 0 => self.out.push_str("<blockquote>"),
+            Target::Telegram => {}
+            _ if self.quotes < MAX_DEPTH => self.out.push_str("> "),
+            _ => {}
+        }
+        self.quotes += 1;
+        self.fresh_item = true;
+    }
+
+    fn close_quote(&mut self) {
+        self.quotes = self.quotes.saturating_sub(1);
+        if self.target == Target::Telegram && self.quotes == 0 {
+            self.gap = 0;
+            self.out.push_str("</blockquote>");
+        }
+        self.fresh_item = false;
+        self.block();
     }
 
     fn item(&mut self) {
