@@ -231,24 +231,21 @@ impl World {
 
     async fn under_way(&self) -> Vec<String> {
         let soon = self.clock.now().plus_ms(i64::try_from(PATIENCE.as_millis()).expect("a short time"));
-        let mut tasks = self.in_state(TaskState::Running).await;
-        tasks.extend(self.in_state(TaskState::Waiting).await.into_iter().filter(|task| task.run_at < soon));
+        // One query for all states: a task on its way from one to another is never missed.
+        let tasks = self.tasks().await.into_iter().filter(|task| match task.state {
+            TaskState::Running => true,
+            TaskState::Waiting => task.run_at < soon,
+            _ => false,
+        });
         tasks
-            .iter()
             .map(|task| format!("{} {} due {} {:?}", task.id, task.state.as_str(), task.run_at.rfc3339(), task.error))
             .collect()
     }
 
-    /// Every task of anybody in this state, the newest first.
-    pub async fn in_state(&self, state: TaskState) -> Vec<TaskRecord> {
-        let filter = TaskFilter { state: Some(state), ..TaskFilter::default() };
-        self.engine().store.read().await.expect("a database").tasks(&filter, 10_000).await.expect("tasks")
-    }
-
-    /// How many tasks were ever accepted.
-    pub async fn count_tasks(&self) -> usize {
+    /// Everybody's tasks, the newest first.
+    pub async fn tasks(&self) -> Vec<TaskRecord> {
         let tx = self.engine().store.read().await;
-        tx.expect("a database").tasks(&TaskFilter::default(), 10_000).await.expect("tasks").len()
+        tx.expect("a database").tasks(&TaskFilter::default(), 10_000).await.expect("tasks")
     }
 }
 
