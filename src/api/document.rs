@@ -34,14 +34,16 @@ pub fn finish(mut document: Value) -> Value {
         plain_media_types(value);
         plain_all_of(value);
     });
+    let types = types_of_components(&document);
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (_, schema) in schemas.into_iter().flatten() {
-        optional_is_nullable(schema);
+        optional_is_nullable(schema, &types);
     }
     if let Some(paths) = document.get_mut("paths").map(Value::take) {
         document["paths"] = finish_paths(paths);
     }
     add_failure(&mut document);
+    document["servers"] = json!([{ "url": "/" }]);
     document["info"]["license"] = json!({ "name": env!("CARGO_PKG_LICENSE"), "url": LICENCE_URL });
     document
 }
@@ -116,8 +118,16 @@ fn plain_all_of(value: &mut Value) {
     }
 }
 
-/// What need not be there is null when it is not: poem-openapi sends `null`, and takes it.
-fn optional_is_nullable(schema: &mut Value) {
+/// The type of each component that has one.
+fn types_of_components(document: &Value) -> BTreeMap<String, Value> {
+    let schemas = document.pointer("/components/schemas").and_then(Value::as_object);
+    let typed = schemas.into_iter().flatten().filter_map(|(name, schema)| Some((name, schema.get("type")?)));
+    typed.map(|(name, kind)| (format!("{SCHEMAS}{name}"), kind.clone())).collect()
+}
+
+/// What need not be there is null when it is not: poem-openapi sends `null`, and takes it. OpenAPI 3.0 wants a type
+/// beside `nullable`; what has none is anything, null too.
+fn optional_is_nullable(schema: &mut Value, types: &BTreeMap<String, Value>) {
     let required = schema.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|have| have == name));
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -129,7 +139,13 @@ fn optional_is_nullable(schema: &mut Value) {
         if let Some(target) = object.shift_remove("$ref") {
             object.insert("allOf".to_owned(), json!([{ "$ref": target }]));
         }
-        object.insert("nullable".to_owned(), json!(true));
+        let target = object.get("allOf").and_then(|all| all[0]["$ref"].as_str());
+        if let Some(kind) = target.and_then(|target| types.get(target)) {
+            object.insert("type".to_owned(), kind.clone());
+        }
+        if object.contains_key("type") {
+            object.insert("nullable".to_owned(), json!(true));
+        }
     }
 }
 
@@ -150,8 +166,11 @@ fn finish_paths(paths: Value) -> Value {
 }
 
 fn finish_operation(path: &str, operation: &mut Value) {
-    if operation.get("security").is_none() {
-        operation["security"] = json!([]);
+    match operation.get_mut("security").and_then(Value::as_array_mut) {
+        // A handler sees a call without a token too, to refuse it; only a push may do without.
+        Some(ways) if !path.starts_with("/push/") => ways.retain(|way| *way != json!({})),
+        Some(_) => {}
+        None => operation["security"] = json!([]),
     }
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         // A list in the query may be empty, and is then not there.

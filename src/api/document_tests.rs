@@ -116,7 +116,10 @@ fn components_have_legal_names_and_every_reference_leads_to_one() {
 fn what_may_be_absent_may_be_null() {
     let document = document();
     let part = at(&document, "/components/schemas/Thing/properties/part");
-    assert_eq!(part, &json!({ "allOf": [{ "$ref": "#/components/schemas/Part" }], "nullable": true }));
+    assert_eq!(
+        part,
+        &json!({ "allOf": [{ "$ref": "#/components/schemas/Part" }], "type": "object", "nullable": true })
+    );
     assert_eq!(at(&document, "/components/schemas/Thing/properties/note/nullable"), true);
     assert_eq!(document.pointer("/components/schemas/Thing/properties/name/nullable"), None);
     assert_eq!(at(&document, "/components/schemas/ThingPage/properties/next_cursor/nullable"), true);

@@ -73,6 +73,12 @@ impl<T: ParseFromJSON + ToJSON> ApiResponse for Reply<T> {
     }
 }
 
+/// The envelope around data, as `Reply` sends it.
+pub fn success(data: &Value) -> Value {
+    let message = messages::notice(messages::language(), Notice::Done);
+    json!({ "success": true, "code": "0", "message": message, "data": data })
+}
+
 /// A failure that is ready to be sent; the `Err` of every operation.
 #[derive(Debug)]
 pub struct ApiError(Box<Parts>);
@@ -130,6 +136,12 @@ impl ApiError {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// The envelope that is sent.
+    pub fn body(&self) -> Value {
+        let Parts { code, message, data, .. } = &*self.0;
+        json!({ "success": false, "code": code, "message": message, "data": data })
     }
 
     /// A request that no rule has looked at yet.
@@ -317,10 +329,8 @@ impl From<Refusal> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Parts { status, code, message, data, headers } = *self.0;
-        let body = json!({ "success": false, "code": code, "message": message, "data": data });
-        let mut response = json_response(status, &body);
-        for (name, value) in headers {
+        let mut response = json_response(self.0.status, &self.body());
+        for (name, value) in self.0.headers {
             if let Ok(value) = value.parse() {
                 response.headers_mut().insert(name, value);
             }

@@ -165,6 +165,8 @@ pub struct GroupApi;
 #[OpenApi(tag = "Tag::Group")]
 impl GroupApi {
     /// List your Groups, newest first
+    ///
+    /// Only your own, with their members.
     #[oai(path = "/group", method = "get", operation_id = "listGroups")]
     async fn list(
         &self,
@@ -215,6 +217,8 @@ impl GroupApi {
     }
 
     /// Read a Group
+    ///
+    /// With its members. Only the owner can.
     #[oai(path = "/group/:id", method = "get", operation_id = "getGroup")]
     async fn get(
         &self,
@@ -298,6 +302,8 @@ impl GroupApi {
     }
 
     /// Change a member of a Group
+    ///
+    /// What is not named stays. A new name must not be taken in the Group.
     #[oai(path = "/group/:id/pusher/:name", method = "patch", operation_id = "changeMember")]
     async fn change_member(
         &self,

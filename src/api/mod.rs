@@ -6,6 +6,7 @@ pub mod body;
 pub mod docs;
 pub mod document;
 pub mod envelope;
+mod examples;
 pub mod fault;
 pub mod form;
 pub mod frame;
@@ -61,6 +62,14 @@ type Operations = (
     account::AccountApi,
 );
 
+/// What a reader of the document must know before the first call.
+const ABOUT: &str = "A push server: one HTTP call becomes messages on any channel.\n\n\
+    Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says. Every answer is \
+    `{success, code, message, data}`: `code` is `0` or a stable word that says what went wrong, `message` is for people \
+    and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
+    `Authorization: Bearer`, or into the parameter `_token`. Times are RFC 3339 in UTC. Lists take `limit` and \
+    `cursor`, and answer `next_cursor`, which is null on the last page. `X-Request-Id` is taken and given back.";
+
 fn operations() -> OpenApiService<Operations, ()> {
     let all = (
         push::PushApi,
@@ -72,14 +81,15 @@ fn operations() -> OpenApiService<Operations, ()> {
         service::ServiceApi,
         account::AccountApi,
     );
-    OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION"))
-        .description("A push server: one HTTP call becomes messages on any channel.")
+    OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }
 
 /// The finished document of the API.
 pub fn document() -> Value {
     // poem-openapi writes JSON; if it did not, the document test would fail.
-    document::finish(document::read(&operations().spec()).unwrap_or_default())
+    let mut document = document::finish(document::read(&operations().spec()).unwrap_or_default());
+    examples::add(&mut document);
+    document
 }
 
 /// The document as text, as it is committed.

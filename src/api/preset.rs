@@ -97,6 +97,8 @@ pub struct PresetApi;
 #[OpenApi(tag = "Tag::Preset")]
 impl PresetApi {
     /// List your Presets, newest first
+    ///
+    /// Only your own.
     #[oai(path = "/preset", method = "get", operation_id = "listPresets")]
     async fn list(
         &self,
@@ -146,6 +148,8 @@ impl PresetApi {
     }
 
     /// Read a Preset
+    ///
+    /// Only the owner can.
     #[oai(path = "/preset/:id", method = "get", operation_id = "getPreset")]
     async fn get(
         &self,

@@ -132,6 +132,8 @@ pub struct PusherApi;
 #[OpenApi(tag = "Tag::Pusher")]
 impl PusherApi {
     /// List your Presets and Groups, newest first
+    ///
+    /// `kind` tells which each is. Services are listed at `/service/`.
     #[oai(path = "/pusher", method = "get", operation_id = "listPushers")]
     async fn list(
         &self,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod push;
+mod openapi;
 mod send;
 mod send_mail;
 mod send_redirect;

@@ -1,0 +1,215 @@
+//! Examples of requests and answers, as the document shows them: one line an operation. poem-openapi has no place for
+//! them. A test holds each against its schema.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::envelope::{ApiError, JSON, success};
+use super::input::FORM;
+use crate::domain::refusal::{ParamProblem, Problem, Refusal};
+use crate::error::{AuthProblem, Error};
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+const PRESET: &str = "7enxm3atk2wb6kye5fdnbcvhkj";
+const GROUP: &str = "5bk9r53wasf2dpymvf0bd7r63m";
+const PUSH: &str = "01m808xdza2m0xgr5az6wzdexq";
+const TASK: &str = "01m808xdza2m0xgr5az6wzdexq0";
+const MADE_AT: &str = "2026-11-21T08:00:00.000Z";
+const DUE_AT: &str = "2026-11-21T08:10:00.000Z";
+const CURSOR: &str = "MDFtODA5MHZ2MzYxaHc4ZGUyamo0aDhwcncx";
+
+/// Writes the examples into a finished document: of the request, of the success, of a failure.
+pub fn add(document: &mut Value) {
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for method in METHODS {
+            let Some(operation) = operations.get_mut(method) else { continue };
+            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            add_request(operation, &id);
+            if let Some(data) = answer(&id) {
+                set(operation, "/responses/200/content/application~1json", success(&data));
+            }
+            let failure = failure(operation, path).body();
+            set(operation, "/responses/4XX/content/application~1json", failure);
+            let busy = Error::Busy { retry_after: Duration::from_secs(1) };
+            set(operation, "/responses/5XX/content/application~1json", ApiError::from(busy).body());
+        }
+    }
+}
+
+fn add_request(operation: &mut Value, id: &str) {
+    let Some(body) = request(id) else { return };
+    for (media, kind) in operation["requestBody"]["content"].as_object_mut().into_iter().flatten() {
+        match media.as_str() {
+            JSON => kind["example"] = body.clone(),
+            FORM if is_flat(&body) => kind["example"] = body.clone(),
+            "text/plain" => kind["example"] = json!("/data has 7% left"),
+            _ => {}
+        }
+    }
+}
+
+fn set(operation: &mut Value, pointer: &str, example: Value) {
+    if let Some(media) = operation.pointer_mut(pointer) {
+        media["example"] = example;
+    }
+}
+
+/// Whether a form can say it.
+fn is_flat(body: &Value) -> bool {
+    body.as_object().is_some_and(|fields| fields.values().all(|value| !value.is_object() && !value.is_array()))
+}
+
+/// The failure that a caller of an operation meets first.
+fn failure(operation: &Value, path: &str) -> ApiError {
+    let missing = |name: &str| ParamProblem { param: name.to_owned(), problem: Problem::Missing };
+    if path.starts_with("/push/") || path.ends_with("/preview/") {
+        return Refusal::Params(vec![missing("endpoint")]).into();
+    }
+    if operation.get("requestBody").is_some() {
+        let field = if path.ends_with("/login/") { "email" } else { "name" };
+        return ApiError::field(field, "missing");
+    }
+    if operation["security"].as_array().is_some_and(|ways| !ways.is_empty()) {
+        return Error::Unauthorized(AuthProblem::Missing).into();
+    }
+    Error::NotFound("service").into()
+}
+
+/// An example of what the operation takes in its body.
+fn request(id: &str) -> Option<Value> {
+    Some(match id {
+        "login" => json!({ "email": "ann@example.org", "password": "correct horse battery" }),
+        "createPreset" => json!({
+            "name": "disk", "base_pusher": "bark",
+            "params": { "device_key": "F8QwertyUIOPvue", "title": "Disk <_0>", "content": "<_0>% left" },
+            "redefine_content": "_content",
+        }),
+        "changePreset" => json!({ "name": "disks", "redefine_content": null }),
+        "createGroup" => json!({
+            "name": "everywhere", "pushers": members(), "param_map": { "amount": ["p1._title", "p2._content"] },
+            "redefine_content": "amount", "strategy": "all",
+        }),
+        "changeGroup" => json!({ "strategy": "fallback" }),
+        "addMember" => json!({ "name": "p3", "base_pusher": "ntfy", "params": { "topic": "disks" } }),
+        "changeMember" => json!({ "params": { "title": "<_0> GB left" } }),
+        "push" | "pushContent" | "previewPush" => json!({ "_title": "/data", "content": "7% left", "delay": 600 }),
+        _ => return None,
+    })
+}
+
+/// An example of the data that the operation answers.
+fn answer(id: &str) -> Option<Value> {
+    Some(match id {
+        "login" => json!({
+            "isLogin": true, "isRegistered": true, "token": "ff_nAn3fz6XsFaa8jZX2hwQoI_f7biNyOeJEDgUkOgqhUw",
+        }),
+        "listPresets" => page(preset()),
+        "createPreset" | "getPreset" | "changePreset" => preset(),
+        "deletePreset" | "deleteGroup" => json!({ "revoked_tasks": 2 }),
+        "listGroups" => page(group()),
+        "createGroup" | "getGroup" | "changeGroup" | "addMember" | "changeMember" | "removeMember" => group(),
+        "listPushers" => page(preset()),
+        "getPusher" | "getService" => service(),
+        "listServices" => json!({ "items": [service()], "next_cursor": null }),
+        "push" | "pushContent" | "pushGet" | "pushContentGet" => json!({
+            "push_id": PUSH, "task_id": TASK, "ignored": ["priorty"],
+            "tasks": [{ "task_id": TASK, "name": null, "pusher_id": PRESET, "state": "waiting", "run_at": DUE_AT }],
+        }),
+        "previewPush" => json!({ "tasks": [previewed()] }),
+        "revokeTask" => json!({ "state": "revoked" }),
+        "revokePush" => json!({ "tasks": [{ "task_id": TASK, "state": "revoked" }] }),
+        "listTasks" => page(failed_task()),
+        "getTask" => with_log(failed_task()),
+        "retryTask" => with_log(waiting_again(failed_task())),
+        _ => return None,
+    })
+}
+
+fn page(item: Value) -> Value {
+    json!({ "items": [item], "next_cursor": CURSOR })
+}
+
+fn preset() -> Value {
+    json!({
+        "id": PRESET, "kind": "preset", "name": "disk", "base_pusher": "bark",
+        "params": { "device_key": "F8QwertyUIOPvue", "title": "Disk <_0>", "content": "<_0>% left" },
+        "redefine_content": "_content", "protected": false, "shared": false,
+        "created_at": MADE_AT, "updated_at": MADE_AT,
+    })
+}
+
+fn members() -> Value {
+    json!([
+        { "name": "p1", "base_pusher": PRESET, "params": { "title": "<_0> left" } },
+        { "name": "p2", "base_pusher": "ntfy", "params": { "topic": "disks", "content": "<_0> left" } },
+    ])
+}
+
+fn group() -> Value {
+    json!({
+        "id": GROUP, "kind": "group", "name": "everywhere", "pushers": members(),
+        "param_map": { "amount": ["p1._title", "p2._content"] }, "redefine_content": "amount", "strategy": "all",
+        "protected": false, "shared": false, "created_at": MADE_AT, "updated_at": MADE_AT,
+    })
+}
+
+fn service() -> Value {
+    let param = |name: &str, kind: &str, required: bool, secret: bool, help: &str, help_zh: &str| {
+        json!({
+            "name": name, "type": kind, "required": required, "secret": secret, "default": null, "enum": [],
+            "max_length": null, "min": null, "max": null, "help": help, "help_zh": help_zh,
+        })
+    };
+    json!({
+        "id": "gotify", "kind": "service", "name": "Gotify", "name_zh": "Gotify", "category": "push",
+        "docs": "https://gotify.net/docs/pushmsg", "transport": "http", "accepts_any": false,
+        "params": [
+            param("app_token", "string", true, true, "Token of the application", "应用令牌"),
+            param("server", "url", true, false, "Address of the Gotify server", "Gotify 服务器地址"),
+            param("content", "text", true, false, "The message", "消息内容"),
+        ],
+    })
+}
+
+fn previewed() -> Value {
+    json!({
+        "name": null, "service": "bark",
+        "params": {
+            "device_key": { "value": "F8Qw****Pvue", "from": PRESET },
+            "title": { "value": "Disk /data", "from": PRESET },
+            "content": { "value": "7% left", "from": "body" },
+        },
+        "ignored": [], "run_at": DUE_AT,
+        "request": {
+            "method": "POST", "url": "https://api.day.app/push",
+            "headers": { "content-type": "application/json", "idempotency-key": TASK },
+            "body": { "device_key": "F8Qw****Pvue", "title": "Disk /data", "body": "7% left" },
+        },
+    })
+}
+
+fn failed_task() -> Value {
+    json!({
+        "task_id": TASK, "push_id": PUSH, "pusher_id": PRESET, "service": "bark", "name": null, "state": "failed",
+        "run_at": DUE_AT, "created_at": MADE_AT, "started_at": DUE_AT, "finished_at": "2026-11-21T08:10:00.120Z",
+        "attempts": 1, "error": { "code": "bark:device_not_found", "message": "failed to get device token" },
+    })
+}
+
+fn waiting_again(mut task: Value) -> Value {
+    task["state"] = json!("waiting");
+    task["finished_at"] = Value::Null;
+    task["error"] = Value::Null;
+    task["run_at"] = json!("2026-11-21T09:00:00.000Z");
+    task
+}
+
+fn with_log(mut task: Value) -> Value {
+    task["attempt_log"] = json!([{
+        "at": DUE_AT, "duration_ms": 120, "outcome": "never", "code": "bark:device_not_found", "status": 400,
+        "response": "{\"code\":400,\"message\":\"failed to get device token\",\"timestamp\":1795248600}",
+    }]);
+    task
+}
