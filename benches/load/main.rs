@@ -1,0 +1,102 @@
+//! Starts the release server, drives it from this process over loopback, and prints figures beside their goals. Names of
+//! scenarios as arguments choose among them; `--quick` takes a fraction of the time. Ends what it started, and leaves
+//! nothing behind.
+
+mod accept;
+mod clock;
+mod generator;
+mod http;
+mod receiver;
+mod report;
+mod server;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::report::Report;
+
+/// No run takes longer, whatever goes wrong.
+const AT_MOST: Duration = Duration::from_secs(240);
+const NORMAL: [(&str, &str); 1] = [("FANFARE_DATABASE_SYNCHRONOUS", "normal")];
+/// The ready line and what goes wrong, but no line for each request.
+const QUIET: [(&str, &str); 1] = [("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")];
+
+/// The scenarios in their order.
+const SCENARIOS: [&str; 3] = ["accept", "accept-normal", "accept-quiet"];
+
+/// How long to measure.
+#[derive(Clone, Copy)]
+pub enum Scale {
+    Full,
+    Quick,
+}
+
+impl Scale {
+    /// So many seconds, or a third.
+    pub fn seconds(self, full: f64) -> Duration {
+        Duration::from_secs_f64(match self {
+            Self::Full => full,
+            Self::Quick => full / 3.0,
+        })
+    }
+}
+
+/// A data folder beside the build, so on a real disk; gone when this is dropped.
+pub fn folder() -> anyhow::Result<TempDir> {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("no temporary folder")
+}
+
+fn main() -> ExitCode {
+    // cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let done = match arguments.as_slice() {
+        [only] if only == server::EMPTY => server::serve_empty(),
+        arguments => measure(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &[String]) -> anyhow::Result<()> {
+    let (flags, names): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
+    let scale = match flags.as_slice() {
+        [] => Scale::Full,
+        ["--quick"] => Scale::Quick,
+        other => bail!("unknown flags {other:?}; there is `--quick`"),
+    };
+    if let Some(unknown) = names.iter().find(|name| !SCENARIOS.contains(name)) {
+        bail!("there is no scenario `{unknown}`; there are: {}", SCENARIOS.join(", "));
+    }
+    let chosen: Vec<&str> = SCENARIOS.into_iter().filter(|name| names.is_empty() || names.contains(name)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut report = Report::default();
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = tokio::time::timeout(AT_MOST, run(&chosen, scale, &mut report)) => done.context("it took too long")?,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    });
+    println!("{}", report.table());
+    done
+}
+
+async fn run(chosen: &[&str], scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    for name in chosen {
+        let done = match *name {
+            "accept" => accept::run(report, scale, "accepted and durable", &[]).await,
+            "accept-normal" => accept::run(report, scale, "accepted, synchronous = normal", &NORMAL).await,
+            _ => accept::run(report, scale, "accepted and durable, requests not logged", &QUIET).await,
+        };
+        done.with_context(|| format!("scenario {name}"))?;
+    }
+    Ok(())
+}
