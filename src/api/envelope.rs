@@ -9,6 +9,7 @@ use poem::{IntoResponse, Response};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::{Any, ParseFromJSON, ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::messages::{self, Notice};
@@ -49,6 +50,18 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct Empty {}
 
+/// The envelope of a success around data that serde writes, without the detour over a tree.
+pub fn enveloped<T: Serialize>(data: &T) -> impl Serialize {
+    #[derive(Serialize)]
+    struct Envelope<'a, T> {
+        success: bool,
+        code: &'static str,
+        message: &'static str,
+        data: &'a T,
+    }
+    Envelope { success: true, code: "0", message: messages::notice(messages::language(), Notice::Done), data }
+}
+
 /// Data that goes out in the envelope, with status 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply<T>(pub T);
@@ -73,10 +86,9 @@ impl<T: ParseFromJSON + ToJSON> ApiResponse for Reply<T> {
     }
 }
 
-/// The envelope around data, as `Reply` sends it.
+/// The envelope around data, as a tree.
 pub fn success(data: &Value) -> Value {
-    let message = messages::notice(messages::language(), Notice::Done);
-    json!({ "success": true, "code": "0", "message": message, "data": data })
+    serde_json::to_value(enveloped(data)).unwrap_or_default()
 }
 
 /// A failure that is ready to be sent; the `Err` of every operation.

@@ -10,6 +10,7 @@ mod examples;
 pub mod fault;
 pub mod form;
 pub mod frame;
+pub mod front;
 pub mod group;
 pub mod health;
 pub mod input;
@@ -30,6 +31,7 @@ use poem_openapi::{OpenApiService, Tags};
 use serde_json::Value;
 
 use self::frame::{FrameOptions, Routes, frame};
+use self::front::Front;
 use crate::flow::Engine;
 
 /// The parts of the API.
@@ -111,6 +113,6 @@ pub fn endpoint(engine: Arc<Engine>, body_limit: usize) -> impl Endpoint<Output 
         .at("/openapi.json", get(health::OpenApiJson(text)))
         .at("/docs", docs::page(&document))
         .nest("/", operations())
-        .data(engine);
-    frame(routes, options)
+        .data(engine.clone());
+    frame(Front::new(engine, routes), options)
 }

@@ -6,6 +6,7 @@ use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Tag;
@@ -19,7 +20,7 @@ use crate::flow::Engine;
 use crate::flow::push::{Accepted, push};
 
 /// A push that was accepted: its tasks are safe, whatever happens to the server now.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 #[oai(rename = "Push")]
 pub struct PushView {
     /// The push's id.
@@ -33,7 +34,7 @@ pub struct PushView {
 }
 
 /// A task of a push.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 pub struct PushedTask {
     pub task_id: String,
     /// The member's name in a Group.

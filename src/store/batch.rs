@@ -1,6 +1,7 @@
 //! Group commit: pushes that arrive together share one transaction, so that a durable answer costs a fraction of a
 //! flush to disk.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const MOST_QUEUED: usize = 8192;
 const ROWS: [usize; 4] = [64, 16, 4, 1];
 const COLUMNS: usize = 12;
 
-static INSERTS: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| ROWS.map(insert_text));
+static INSERTS: LazyLock<[(String, String); ROWS.len()]> = LazyLock::new(|| ROWS.map(insert_texts));
 
 struct Entry {
     tasks: Vec<NewTask>,
@@ -54,55 +55,77 @@ impl Recorder {
 
 async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<Entry>) {
     let mut group = Vec::with_capacity(MOST_IN_COMMIT);
+    let mut callers = Vec::with_capacity(MOST_IN_COMMIT);
     while arrived.recv_many(&mut group, MOST_IN_COMMIT).await > 0 {
-        let committed = match commit(&db, &group).await {
+        let mut tasks = Vec::with_capacity(group.len());
+        for entry in group.drain(..) {
+            tasks.extend(entry.tasks);
+            callers.push(entry.done);
+        }
+        let waiting = earliest(&tasks);
+        let committed = match commit(&db, tasks).await {
             Ok(()) => {
-                let waiting =
-                    group.iter().flat_map(|entry| &entry.tasks).filter(|task| task.state == TaskState::Waiting);
-                signal.note(waiting.map(|task| (task.lane.as_str(), task.run_at.0)));
+                signal.note(waiting.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
                 true
             }
             Err(error) => {
-                tracing::error!(?error, pushes = group.len(), "pushes could not be recorded and were refused");
+                tracing::error!(?error, pushes = callers.len(), "pushes could not be recorded and were refused");
                 false
             }
         };
-        for entry in group.drain(..) {
+        for caller in callers.drain(..) {
             // A caller that went away does not need the answer.
-            let _ = entry.done.send(committed);
+            let _ = caller.send(committed);
         }
     }
 }
 
-async fn commit(db: &Db, group: &[Entry]) -> Result<()> {
-    let tasks: Vec<&NewTask> = group.iter().flat_map(|entry| &entry.tasks).collect();
+/// Each lane with a task that waits, and when its first one is due.
+fn earliest(tasks: &[NewTask]) -> HashMap<String, i64> {
+    let mut lanes: HashMap<String, i64> = HashMap::new();
+    for task in tasks.iter().filter(|task| task.state == TaskState::Waiting) {
+        match lanes.get_mut(&task.lane) {
+            Some(first) => *first = (*first).min(task.run_at.0),
+            None => {
+                lanes.insert(task.lane.clone(), task.run_at.0);
+            }
+        }
+    }
+    lanes
+}
+
+async fn commit(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
     let mut tx = db.write().await?;
-    let mut rest = tasks.as_slice();
-    while !rest.is_empty() {
-        let size = ROWS.iter().position(|rows| *rows <= rest.len()).unwrap_or(ROWS.len() - 1);
-        let (chunk, later) = rest.split_at(ROWS[size].min(rest.len()));
-        insert(&mut tx, &INSERTS[size], chunk).await?;
-        rest = later;
+    let mut left = tasks.len();
+    let mut tasks = tasks.into_iter();
+    while left > 0 {
+        let size = ROWS.iter().position(|rows| *rows <= left).unwrap_or(ROWS.len() - 1);
+        let text: &'static str = match db {
+            Db::Sqlite { .. } => &INSERTS[size].0,
+            Db::Postgres(_) => &INSERTS[size].1,
+        };
+        insert(&mut tx, text, tasks.by_ref().take(ROWS[size])).await?;
+        left = left.saturating_sub(ROWS[size]);
     }
     tx.commit().await
 }
 
-async fn insert(tx: &mut Tx, sql: &'static str, tasks: &[&NewTask]) -> Result<()> {
+async fn insert(tx: &mut Tx, sql: &'static str, tasks: impl Iterator<Item = NewTask>) -> Result<()> {
     on!(tx, conn => {
         let mut query = sqlx::query::<Db>(sql);
         for task in tasks {
             query = query
-                .bind(task.id.as_str().to_owned())
-                .bind(task.owner.as_str().to_owned())
-                .bind(task.pusher_id.as_str().to_owned())
-                .bind(task.service.clone())
-                .bind(task.name.clone())
+                .bind(task.id.into_string())
+                .bind(task.owner.into_string())
+                .bind(task.pusher_id.into_string())
+                .bind(task.service)
+                .bind(task.name)
                 .bind(task.position)
                 .bind(task.fallback)
                 .bind(task.state.as_str())
-                .bind(task.lane.clone())
+                .bind(task.lane)
                 .bind(task.run_at.0)
-                .bind(task.payload.clone())
+                .bind(task.payload)
                 .bind(task.created_at.0);
         }
         query.execute(conn).await.map(drop)
@@ -110,9 +133,15 @@ async fn insert(tx: &mut Tx, sql: &'static str, tasks: &[&NewTask]) -> Result<()
     Ok(())
 }
 
-fn insert_text(rows: usize) -> String {
+/// The statement for so many rows, for SQLite and for PostgreSQL. The fork: SQLite looks a numbered mark up by name for
+/// every value that is bound, a plain `?` it does not.
+fn insert_texts(rows: usize) -> (String, String) {
+    (insert_text(rows, |_| "?".to_owned()), insert_text(rows, |at| format!("${at}")))
+}
+
+fn insert_text(rows: usize, mark: impl Fn(usize) -> String) -> String {
     let row = |at: usize| {
-        let marks: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
+        let marks: Vec<String> = (1..=COLUMNS).map(|column| mark(at * COLUMNS + column)).collect();
         format!("({})", marks.join(", "))
     };
     let values: Vec<String> = (0..rows).map(row).collect();

@@ -3,7 +3,7 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here, in `queue.rs` and in `signal.rs`, each with its
+//! by dialect is allowed only here, in `batch.rs` and in `queue.rs`, each with its
 //! reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers.
