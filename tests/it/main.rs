@@ -1,6 +1,8 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
+mod deliver;
+mod deliver_retry;
 mod group;
 mod push;
 mod push_token;
