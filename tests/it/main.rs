@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod deliver;
+mod deliver_mail;
 mod deliver_retry;
+mod deliver_secret;
 mod group;
 mod push;
 mod push_token;
