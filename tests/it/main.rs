@@ -8,6 +8,7 @@ mod deliver_secret;
 mod group;
 mod push;
 mod push_token;
+mod schedule;
 mod send;
 mod send_mail;
 mod send_redirect;
