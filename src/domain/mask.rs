@@ -156,7 +156,10 @@ fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
     let quoted = Value::from(text).to_string();
     // Without the quotes around it; one at the end of the secret itself stays.
     let json = quoted[1..quoted.len() - 1].to_owned();
-    let mut forms = vec![text.to_owned(), json.replace('/', "\\/"), json];
+    let mut forms = vec![text.to_owned()];
+    for json in [ascii_only(&json, false), ascii_only(&json, true), json] {
+        forms.extend([json.replace('/', "\\/"), json]);
+    }
     for set in [NON_ALPHANUMERIC, UNRESERVED, IN_URL] {
         let encoded = utf8_percent_encode(text, set).to_string();
         forms.extend([encoded.replace("%20", "+"), lower_hex(&encoded), encoded]);
@@ -165,6 +168,22 @@ fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
         forms.push(engine.encode(text));
     }
     patterns.extend(forms.into_iter().map(|form| (form, masked.to_owned())));
+}
+
+/// JSON with `\u` and four digits for whatever is not ASCII, as many libraries write it.
+fn ascii_only(json: &str, upper: bool) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut units) {
+            out.push_str(&if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") });
+        }
+    }
+    out
 }
 
 /// `%2f` for `%2F`: both are in use.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::delivery::{Outcome, SendFailure};
+use crate::domain::delivery::{Answer, Outcome, SendFailure};
 use crate::domain::mask::Redactor;
 use crate::domain::params::Params;
 use crate::domain::retry::{Next, next};
@@ -54,15 +54,36 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
         Err(problem) => return never(task, "not_renderable", &redactor.redact(&problem.to_string())),
     };
     match engine.sender.send(&outgoing).await {
-        Ok(answer) => {
-            let text = String::from_utf8_lossy(&answer.body);
-            Report {
-                outcome: redacted(service.judge(&answer, now), &redactor),
-                status: Some(answer.status),
-                response: Some(cut(&redactor.redact(&text))),
-            }
-        }
+        Ok(answer) => judged(&service, answer, now, &redactor),
         Err(failure) => failed(&service, &failure, &redactor),
+    }
+}
+
+/// What an answer means. What is told of it comes from the answer without its secrets: a message is one short line, and
+/// half a secret, or one with its spaces changed, would not be recognised in it.
+fn judged(service: &Service, mut answer: Answer, now: Timestamp, redactor: &Redactor) -> Report {
+    let mut outcome = service.judge(&answer, now);
+    let text = String::from_utf8_lossy(&answer.body);
+    let shown = redactor.redact(&text);
+    let response = Some(cut(&shown));
+    if shown != text {
+        answer.body = shown.into_bytes();
+        outcome = retold(outcome, service.judge(&answer, now), redactor);
+    }
+    Report { outcome: redacted(outcome, redactor), status: Some(answer.status), response }
+}
+
+/// The outcome with the words of the other one, which was made without secrets. The code stays unless it holds one.
+fn retold(outcome: Outcome, other: Outcome, redactor: &Redactor) -> Outcome {
+    let (other_code, message) = match other {
+        Outcome::Sent => (None, String::new()),
+        Outcome::Later { code, message, .. } | Outcome::Never { code, message } => (Some(code), message),
+    };
+    let clean = |code: String| if redactor.redact(&code) == code { code } else { other_code.unwrap_or_default() };
+    match outcome {
+        Outcome::Sent => Outcome::Sent,
+        Outcome::Later { code, after, .. } => Outcome::Later { code: clean(code), message, after },
+        Outcome::Never { code, .. } => Outcome::Never { code: clean(code), message },
     }
 }
 

@@ -2,7 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod openapi;
+mod deliver;
+mod deliver_mail;
+mod deliver_retry;
+mod deliver_secret;
+mod group;
 mod push;
+mod push_token;
+mod schedule;
 mod send;
 mod send_mail;
 mod send_redirect;

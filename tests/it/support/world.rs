@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use fanfare::app::{App, Tuning};
 use fanfare::config::{Config, Synchronous};
-use fanfare::domain::account::Role;
+use fanfare::domain::account::{Account, Role};
+use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Clock;
+use fanfare::flow::Engine;
 use fanfare::flow::login::create_account;
-use fanfare::flow::{Engine, login};
-use fanfare::store::{TaskFilter, TaskRecord};
+use fanfare::store::{NewAccount, TaskFilter, TaskRecord, TokenHash};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,7 +23,9 @@ use super::client::{Client, text};
 use super::clock::TestClock;
 use super::http_sink::HttpSink;
 
-/// The password of every account.
+/// How long a session lasts that a test begins with.
+const SESSION_MS: i64 = 30 * 86_400_000;
+/// The password of an account that can log in.
 pub const PASSWORD: &str = "correct horse battery";
 /// Time for one attempt where it must end for the test to go on.
 pub const HASTY: Duration = Duration::from_millis(300);
@@ -184,12 +187,13 @@ impl World {
         self.folder.path()
     }
 
-    /// An account of this name, logged in; made when it is asked for first.
+    /// An account of this name with a session, made when it is asked for first. Nobody can log in to it: hashing a
+    /// password takes longer than most tests.
     pub async fn user(&self, name: &str) -> Client {
         self.account(name, Role::User).await
     }
 
-    /// The administrator.
+    /// The administrator, likewise.
     pub async fn admin(&self) -> Client {
         self.account("admin", Role::Admin).await
     }
@@ -199,13 +203,29 @@ impl World {
         Client::new(Arc::clone(&self.address), None)
     }
 
+    /// An account with `PASSWORD`, for tests that log in; its mail address.
+    pub async fn registered(&self, name: &str, role: Role) -> String {
+        let email = format!("{name}@example.com");
+        let engine = self.engine();
+        let made = create_account(&engine.store, engine.clock.now(), &email, PASSWORD.to_owned(), role).await;
+        made.expect("an account").expect("a new address");
+        email
+    }
+
     async fn account(&self, name: &str, role: Role) -> Client {
         let engine = self.engine();
-        let email = format!("{name}@example.com");
         let now = engine.clock.now();
-        create_account(&engine.store, now, &email, PASSWORD.to_owned(), role).await.expect("an account");
-        let login = login::login(engine, &email, PASSWORD).await.expect("a database");
-        Client::new(Arc::clone(&self.address), Some(login.token.expect("a token")))
+        let email = format!("{name}@example.com");
+        let id = AccountId::new(format!("account-of-{name}"));
+        let account =
+            Account { id: id.clone(), email: email.clone(), role, confirmed: true, disabled: false, created_at: now };
+        let account = NewAccount { account, email_key: email, password_hash: "none".to_owned() };
+        let token = format!("ff_{}", unguessable(rand::random()));
+        let mut tx = engine.store.write().await.expect("a database");
+        tx.insert_account(&account).await.expect("an account");
+        tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a session");
+        tx.commit().await.expect("a commit");
+        Client::new(Arc::clone(&self.address), Some(token))
     }
 
     /// Moves the clock on and lets the server notice.

@@ -1,0 +1,116 @@
+//! Mail by the `email` Service, to a real relay on loopback.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, text};
+use crate::support::smtp_sink::{SmtpSink, Trouble};
+use crate::support::world::{World, both, task_id, with};
+
+both!(
+    a_mail_arrives,
+    a_mail_in_markdown_has_two_parts,
+    a_relay_that_asks_for_a_login_gets_one,
+    a_wrong_password_is_told_and_not_repeated,
+    a_mailbox_that_is_not_there_is_told,
+    a_relay_that_defers_is_tried_again,
+    a_relay_that_hangs_ends_in_a_timeout,
+);
+
+/// A server, a relay, and Ann with her Preset on `email`.
+struct Post {
+    world: World,
+    relay: SmtpSink,
+    ann: Client,
+    preset: String,
+}
+
+impl Post {
+    async fn start(world: World, relay: SmtpSink, more: Value) -> Self {
+        let ann = world.user("ann").await;
+        let params = json!({
+            "host": "127.0.0.1", "port": relay.relay().port, "security": "none",
+            "from": "push@example.org", "to": "bob@example.net, cid@example.net",
+        });
+        let preset = ann.preset("email", with(params, more)).await;
+        Self { world, relay, ann, preset }
+    }
+
+    async fn plain() -> Self {
+        Self::start(World::start().await, SmtpSink::start().await, json!({})).await
+    }
+
+    /// Pushes; what the task then is.
+    async fn push(&self, params: Value) -> Value {
+        let task = task_id(&self.ann.pushed(&self.preset, params).await);
+        self.world.settle().await;
+        self.ann.task(&task).await
+    }
+}
+
+async fn a_mail_arrives() {
+    let post = Post::plain().await;
+    let task = post.push(json!({ "title": "磁盘 full", "content": "90 %\n.end" })).await;
+    assert_eq!(task["state"], "succeeded");
+    assert_eq!(task["attempt_log"][0]["status"], 250);
+    let mail = post.relay.only_mail();
+    assert_eq!((&*mail.from, mail.to.len()), ("push@example.org", 2));
+    assert_eq!(mail.subject(), "磁盘 full");
+    assert_eq!(mail.parts(), [("text/plain".to_owned(), "90 %\n.end".to_owned())]);
+    let id = format!("<{}@example.org>", text(&task["task_id"]));
+    assert_eq!(mail.header("message-id"), Some(id), "the same at every attempt");
+}
+
+async fn a_mail_in_markdown_has_two_parts() {
+    let post = Post::plain().await;
+    post.push(json!({ "content": "**full** <b>", "format": "markdown", "title": "a\r\nBcc: evil@example.org" })).await;
+    let mail = post.relay.only_mail();
+    let kinds: Vec<String> = mail.parts().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["text/plain", "text/html"]);
+    assert!(mail.parts()[1].1.contains("<strong>full</strong> &lt;b&gt;"), "{:?}", mail.parts());
+    assert_eq!((mail.header("bcc"), mail.to.len()), (None, 2), "a title cannot add a recipient");
+}
+
+async fn a_relay_that_asks_for_a_login_gets_one() {
+    let relay = SmtpSink::start().await.with_login("ann@example.org", "s3cret päss");
+    let login = json!({ "username": "ann@example.org", "password": "s3cret päss" });
+    let post = Post::start(World::start().await, relay, login).await;
+    assert_eq!(post.push(json!({ "content": "c" })).await["state"], "succeeded");
+    assert_eq!(post.relay.only_mail().login.as_deref(), Some("ann@example.org"));
+}
+
+async fn a_wrong_password_is_told_and_not_repeated() {
+    let relay = SmtpSink::start().await.with_login("ann@example.org", "right");
+    let login = json!({ "username": "ann@example.org", "password": "wrong-password" });
+    let post = Post::start(World::start().await, relay, login).await;
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["error"]["code"]), (&json!("failed"), &json!("email:relay_auth_failed")));
+    assert_eq!((&task["attempts"], &task["attempt_log"][0]["status"]), (&json!(1), &json!(535)));
+    assert!(!task.to_string().contains("wrong-password"), "{task}");
+}
+
+async fn a_mailbox_that_is_not_there_is_told() {
+    let post = Post::plain().await;
+    post.relay.script(vec![Trouble::say("RCPT", "550 5.1.1 no such user")]);
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("failed"), &json!(1)));
+    assert_eq!(task["attempt_log"][0]["status"], 550);
+    assert!(text(&task["error"]["message"]).contains("no such user"), "{task}");
+}
+
+async fn a_relay_that_defers_is_tried_again() {
+    let post = Post::plain().await;
+    post.relay.script(vec![Trouble::close("MAIL"), Trouble::say("END", "451 4.3.0 later")]);
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(3)));
+    let statuses: Vec<&Value> = task["attempt_log"].as_array().unwrap().iter().map(|log| &log["status"]).collect();
+    assert_eq!(statuses, [&Value::Null, &json!(451), &json!(250)]);
+    post.relay.only_mail();
+}
+
+async fn a_relay_that_hangs_ends_in_a_timeout() {
+    let world = World::builder().retry_waits_ms(&[]).hasty().start().await;
+    let post = Post::start(world, SmtpSink::start().await, json!({})).await;
+    post.relay.script(vec![Trouble::hang("CONNECT")]);
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["error"]["code"]), (&json!("failed"), &json!("email:timeout")));
+}
