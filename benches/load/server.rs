@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use crate::http::{Connection, request};
 
-const EMAIL: &str = "load@example.com";
+/// The account that the first start makes.
+pub const EMAIL: &str = "load@example.com";
 const PASSWORD: &str = "correct horse battery";
 /// What secrets are sealed with; the bench itself writes into a database that a server then opens.
 pub const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
