@@ -100,7 +100,7 @@ pub async fn sustained(report: &mut Report, scale: Scale) -> anyhow::Result<()> 
         lasting: scale.seconds(5.0),
         numbers: Arc::new(AtomicU64::new(0)),
     };
-    let began = micros();
+    let (began, spent) = (micros(), server.processor_micros()?);
     let tally = load.drive().await?;
     let driven = micros() - began;
     let arrived_meanwhile = receiver.arrivals.distinct();
@@ -116,6 +116,8 @@ pub async fn sustained(report: &mut Report, scale: Scale) -> anyhow::Result<()> 
     report.add(name("refused"), tally.refused as f64, "", Goal::Exactly(0.0));
     report.add(name("lost"), lost(tally.accepted, &receiver.arrivals), "", Goal::Exactly(0.0));
     report.add(name("arrived twice"), receiver.arrivals.again() as f64, "", Goal::Exactly(0.0));
+    let each = (server.processor_micros()? - spent) as f64 / tally.accepted.max(1) as f64;
+    report.add(name("processor time each"), each, "µs", Goal::None);
     report.add(name("most memory"), server.memory()?.1 as f64 / 1024.0, "MiB", Goal::None);
     Ok(())
 }
