@@ -23,7 +23,7 @@ const THREADS: usize = 2;
 const STEADY: usize = 8;
 
 /// A push of about 150 bytes with a number in it.
-fn body(number: u64) -> String {
+pub fn body(number: u64) -> String {
     format!(
         "{{\"title\":\"Backup of host-17 failed\",\"content\":\"The disk is full: 98 percent used, 12 GiB left. The \
          nightly run #{number:0DIGITS$} has stopped, nothing is lost.\"}}"

@@ -4,11 +4,15 @@
 
 mod accept;
 mod clock;
+mod delivery;
+mod fill;
 mod generator;
 mod http;
 mod receiver;
+mod reference;
 mod report;
 mod server;
+mod start;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,7 +29,17 @@ const NORMAL: [(&str, &str); 1] = [("FANFARE_DATABASE_SYNCHRONOUS", "normal")];
 const QUIET: [(&str, &str); 1] = [("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")];
 
 /// The scenarios in their order.
-const SCENARIOS: [&str; 3] = ["accept", "accept-normal", "accept-quiet"];
+const SCENARIOS: [&str; 9] = [
+    "start",
+    "accept",
+    "accept-normal",
+    "accept-quiet",
+    "latency",
+    "lateness",
+    "lateness-million",
+    "sustained",
+    "reference",
+];
 
 /// How long to measure.
 #[derive(Clone, Copy)]
@@ -41,6 +55,14 @@ impl Scale {
             Self::Full => full,
             Self::Quick => full / 3.0,
         })
+    }
+
+    /// So many, or a tenth.
+    pub fn of(self, full: u64) -> u64 {
+        match self {
+            Self::Full => full,
+            Self::Quick => full / 10,
+        }
     }
 }
 
@@ -92,9 +114,18 @@ fn measure(arguments: &[String]) -> anyhow::Result<()> {
 async fn run(chosen: &[&str], scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     for name in chosen {
         let done = match *name {
-            "accept" => accept::run(report, scale, "accepted and durable", &[]).await,
-            "accept-normal" => accept::run(report, scale, "accepted, synchronous = normal", &NORMAL).await,
-            _ => accept::run(report, scale, "accepted and durable, requests not logged", &QUIET).await,
+            "accept" => accept::run(report, scale, "accepted and durable", &[], &[1, 32, 64, 128]).await,
+            "accept-normal" => accept::run(report, scale, "accepted, synchronous = normal", &NORMAL, &[64]).await,
+            "accept-quiet" => {
+                accept::run(report, scale, "accepted and durable, requests not logged", &QUIET, &[64]).await
+            }
+            "start" => start::run(report, scale).await,
+            "latency" => delivery::latency(report, scale).await,
+            "lateness" => delivery::lateness(report, scale).await,
+            "lateness-million" => delivery::lateness_million(report, scale).await,
+            "sustained" => delivery::sustained(report, scale).await,
+            "reference" => reference::run(report, scale).await,
+            other => bail!("there is no scenario `{other}`"),
         };
         done.with_context(|| format!("scenario {name}"))?;
     }

@@ -5,6 +5,7 @@
 pub enum Goal {
     Below(f64),
     AtLeast(f64),
+    Exactly(f64),
     None,
 }
 
@@ -22,6 +23,7 @@ impl Report {
         let (goal, met) = match goal {
             Goal::Below(most) => (format!("< {} {unit}", grouped(&most.to_string())), Some(figure < most)),
             Goal::AtLeast(least) => (format!("≥ {} {unit}", grouped(&least.to_string())), Some(figure >= least)),
+            Goal::Exactly(only) => (format!("{} {unit}", grouped(&only.to_string())), Some(figure == only)),
             Goal::None => (String::new(), None),
         };
         let verdict = met.map_or("", |met| if met { "met" } else { "**missed**" });

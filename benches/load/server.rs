@@ -12,10 +12,13 @@ use tokio::sync::oneshot;
 
 use crate::http::{Connection, request};
 
-const EMAIL: &str = "load@example.com";
+/// The account that the first start makes.
+pub const EMAIL: &str = "load@example.com";
 const PASSWORD: &str = "correct horse battery";
 /// What secrets are sealed with; the bench itself writes into a database that a server then opens.
 pub const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// The unit of times under `/proc`, the same on every usual Linux.
+const TICK_MICROS: u64 = 10_000;
 /// Stands in the line that says the server is ready, before its address.
 const READY: &str = "ready on http://";
 /// The argument that makes this program the empty server.
@@ -107,6 +110,16 @@ impl Server {
             Ok::<u64, anyhow::Error>(line.split_whitespace().nth(1).context("no figure")?.parse()?)
         };
         Ok((figure("VmRSS")?, figure("VmHWM")?))
+    }
+
+    /// Time on a processor so far, all threads together, in microseconds. Unlike figures per second it hardly depends
+    /// on what else the machine does.
+    pub fn processor_micros(&self) -> anyhow::Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in brackets, may hold anything; user and system time are the 12th and 13th fields after it.
+        let (_, fields) = text.rsplit_once(')').context("no name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(ticks * TICK_MICROS)
     }
 
     /// Asks it to end and waits until it has.
