@@ -10,6 +10,8 @@ use poem_openapi::OpenApiService;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+const NO_ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
+
 /// The page that shows a finished document.
 pub fn page(document: &Value) -> impl Endpoint<Output = Response> + 'static {
     let html = page_html(document);
@@ -28,7 +30,9 @@ fn page_html(document: &Value) -> String {
     // `<` cannot be part of JSON but within texts; spelled out, no text can end the script that it stands in.
     let ours = document.to_string().replace('<', "\\u003c");
     let html = empty.swagger_ui_html().replacen(&empty.spec(), &ours, 1);
-    format!("<!DOCTYPE html>{}", html.replacen("<title>Swagger UI</title>", "<title>Fanfare API</title>", 1))
+    // An icon of nothing keeps browsers from asking for one.
+    let head = format!("<title>Fanfare API</title>{NO_ICON}");
+    format!("<!DOCTYPE html>{}", html.replacen("<title>Swagger UI</title>", &head, 1))
 }
 
 /// Allows the scripts of the page by their digests, and its calls to this server.
@@ -85,7 +89,8 @@ mod tests {
             assert!(policy.contains(&format!("'sha256-{digest}'")), "{policy}");
         }
         assert!(scripts[1].contains("SwaggerUIBundle") && scripts[1].contains("/thing/"));
-        let frame: String = scripts.iter().fold(html.clone(), |html, script| html.replacen(script, "", 1));
+        let page = html.replacen(NO_ICON, "", 1);
+        let frame: String = scripts.iter().fold(page, |html, script| html.replacen(script, "", 1));
         assert!(!frame.contains("<link") && !frame.contains(" src="), "{frame}");
     }
 

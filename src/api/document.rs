@@ -190,6 +190,7 @@ fn finish_operation(path: &str, operation: &mut Value) {
                 "required": false,
                 "explode": true,
                 "style": "form",
+                "example": { "title": "Disk" },
             }),
         );
     }

@@ -154,6 +154,15 @@ fn every_operation_documents_its_failures_its_media_types_and_who_may_call_it() 
 }
 
 #[test]
+fn only_a_push_may_be_called_without_a_token() {
+    let operation = json!({ "security": [{ "bearer": [] }, {}] });
+    let paths =
+        finish_paths(json!({ "/push/{pusher_id}": { "get": operation.clone() }, "/task": { "get": operation } }));
+    assert_eq!(at(&paths, "/~1push~1{pusher_id}~1/get/security"), &json!([{ "bearer": [] }, {}]));
+    assert_eq!(at(&paths, "/~1task~1/get/security"), &json!([{ "bearer": [] }]));
+}
+
+#[test]
 fn parameters_of_the_query_are_as_they_are() {
     let document = document();
     assert_eq!(at(&document, "/paths/~1thing~1/get/parameters/0/required"), false);

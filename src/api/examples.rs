@@ -105,12 +105,12 @@ fn answer(id: &str) -> Option<Value> {
         "login" => json!({
             "isLogin": true, "isRegistered": true, "token": "ff_nAn3fz6XsFaa8jZX2hwQoI_f7biNyOeJEDgUkOgqhUw",
         }),
-        "listPresets" => page(preset()),
+        "listPresets" => page(&preset()),
         "createPreset" | "getPreset" | "changePreset" => preset(),
         "deletePreset" | "deleteGroup" => json!({ "revoked_tasks": 2 }),
-        "listGroups" => page(group()),
+        "listGroups" => page(&group()),
         "createGroup" | "getGroup" | "changeGroup" | "addMember" | "changeMember" | "removeMember" => group(),
-        "listPushers" => page(preset()),
+        "listPushers" => page(&preset()),
         "getPusher" | "getService" => service(),
         "listServices" => json!({ "items": [service()], "next_cursor": null }),
         "push" | "pushContent" | "pushGet" | "pushContentGet" => json!({
@@ -120,14 +120,14 @@ fn answer(id: &str) -> Option<Value> {
         "previewPush" => json!({ "tasks": [previewed()] }),
         "revokeTask" => json!({ "state": "revoked" }),
         "revokePush" => json!({ "tasks": [{ "task_id": TASK, "state": "revoked" }] }),
-        "listTasks" => page(failed_task()),
+        "listTasks" => page(&failed_task()),
         "getTask" => with_log(failed_task()),
         "retryTask" => with_log(waiting_again(failed_task())),
         _ => return None,
     })
 }
 
-fn page(item: Value) -> Value {
+fn page(item: &Value) -> Value {
     json!({ "items": [item], "next_cursor": CURSOR })
 }
 

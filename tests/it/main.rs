@@ -1,6 +1,7 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
+mod layers;
 mod openapi;
 mod deliver;
 mod deliver_mail;
