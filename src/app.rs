@@ -46,6 +46,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// What is finer than the settings, which count whole seconds.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// When another attempt follows.
+    pub retries: RetrySchedule,
+    /// Time for a whole attempt.
+    pub attempt_timeout: Duration,
+}
+
+impl Tuning {
+    /// Exactly what the settings say.
+    pub fn of(config: &Config) -> Self {
+        let retries = RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() };
+        Self { retries, attempt_timeout: config.delivery.attempt_timeout() }
+    }
+}
+
 /// A server that runs.
 pub struct App {
     /// Where it listens.
@@ -66,8 +83,16 @@ impl App {
     /// # Errors
     /// If the settings, the Services, the database or the address do not allow it; the text says which and why.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Self::start_with(config, clock, Tuning::of(config)).await
+    }
+
+    /// As `start`, with the times in `tuning` in place of the settings'.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
         let lock = prepare_data_dir(config)?;
-        let engine = Arc::new(open(config, clock).await?);
+        let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {
             // The lock proves that whoever had claimed something is gone.
             let found = engine.store.take_over(Timestamp(i64::MAX)).await.map_err(broken)?;
@@ -135,7 +160,7 @@ pub fn load_catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     })
 }
 
-async fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> {
+async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Engine> {
     let catalogue = Arc::new(load_catalogue(config)?);
     let allow =
         Allow::parse(&config.delivery.allow.join(",")).map_err(|reason| anyhow::anyhow!("delivery.allow: {reason}"))?;
@@ -147,7 +172,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> 
         own_relay,
         allow,
         connect_timeout: config.delivery.connect_timeout(),
-        attempt_timeout: config.delivery.attempt_timeout(),
+        attempt_timeout: tuning.attempt_timeout,
         ..SenderConfig::default()
     })?;
     let store = open_store(config).await?;
@@ -157,7 +182,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> 
         catalogue,
         sender,
         pushers: PusherCache::default(),
-        retries: RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() },
+        retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
         lease: config.delivery.attempt_timeout() + LEASE_MARGIN,

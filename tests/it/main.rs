@@ -1,6 +1,7 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
+mod push;
 mod send;
 mod send_mail;
 mod send_redirect;

@@ -2,9 +2,13 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod certificates;
+pub mod client;
+pub mod clock;
 pub mod http_sink;
 pub mod mime;
+pub mod scene;
 pub mod smtp_sink;
+pub mod world;
 
 use std::time::Duration;
 

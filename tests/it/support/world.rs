@@ -1,0 +1,267 @@
+//! A whole server in this process, on a free port and a folder of its own, that delivers to loopback.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fanfare::app::{App, Tuning};
+use fanfare::config::{Config, Synchronous};
+use fanfare::domain::account::Role;
+use fanfare::domain::retry::RetrySchedule;
+use fanfare::domain::task::TaskState;
+use fanfare::domain::time::Clock;
+use fanfare::flow::login::create_account;
+use fanfare::flow::{Engine, login};
+use fanfare::store::{TaskFilter, TaskRecord};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::client::{Client, text};
+use super::clock::TestClock;
+use super::http_sink::HttpSink;
+
+/// The password of every account.
+pub const PASSWORD: &str = "correct horse battery";
+/// Time for one attempt where it must end for the test to go on.
+pub const HASTY: Duration = Duration::from_millis(300);
+
+tokio::task_local! {
+    /// The database that the test runs on; `both!` sets it.
+    pub static DATABASE: Database;
+}
+
+/// A kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+}
+
+/// Makes tests of async functions, one for each database. A function that is not named here is never used, and the
+/// compiler says so.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    use $crate::support::world::{DATABASE, Database};
+                    DATABASE.scope(Database::Sqlite, super::$name()).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use both;
+
+/// What can be set of a server.
+#[must_use]
+pub struct Builder {
+    config: Config,
+    tuning: Tuning,
+    clock: Arc<TestClock>,
+}
+
+/// The running server.
+pub struct World {
+    pub clock: Arc<TestClock>,
+    config: Config,
+    tuning: Tuning,
+    app: Option<App>,
+    address: Arc<Mutex<SocketAddr>>,
+    folder: Arc<TempDir>,
+}
+
+impl Builder {
+    /// Waits before further attempts, in milliseconds, exactly; by default 20 and 20.
+    pub fn retry_waits_ms(mut self, waits: &[u64]) -> Self {
+        self.tuning.retries.waits = waits.iter().copied().map(Duration::from_millis).collect();
+        self
+    }
+
+    /// Time for a whole attempt; by default long enough for a busy machine.
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.tuning.attempt_timeout = limit;
+        self
+    }
+
+    /// An attempt is given up after 300 ms.
+    pub fn hasty(self) -> Self {
+        self.attempt_timeout(HASTY)
+    }
+
+    /// Deliveries at a time.
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.config.delivery.concurrency = most;
+        self
+    }
+
+    /// Deliveries at a time to one host.
+    pub fn per_host(mut self, most: usize) -> Self {
+        self.config.delivery.per_host = most;
+        self
+    }
+
+    /// Largest body of a request, in KiB.
+    pub fn body_kib(mut self, most: usize) -> Self {
+        self.config.limits.body_kib = most;
+        self
+    }
+
+    /// Which private addresses deliveries may reach; by default 127.0.0.1.
+    pub fn allow(mut self, hosts: &[&str]) -> Self {
+        self.config.delivery.allow = hosts.iter().map(|&host| host.to_owned()).collect();
+        self
+    }
+
+    pub fn clock(mut self, clock: Arc<TestClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts on a new, empty folder.
+    pub async fn start(self) -> World {
+        self.start_in(Arc::new(TempDir::new().expect("a folder"))).await
+    }
+
+    /// Starts on a folder that another server has left.
+    pub async fn start_in(mut self, folder: Arc<TempDir>) -> World {
+        self.config.data_dir = folder.path().to_owned();
+        let Self { config, tuning, clock } = self;
+        let address = Arc::new(Mutex::new(config.listen));
+        let mut world = World { clock, config, tuning, app: None, address, folder };
+        world.begin().await;
+        world
+    }
+}
+
+impl World {
+    /// A server with what suits most tests.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub fn builder() -> Builder {
+        let Database::Sqlite = DATABASE.try_with(|database| *database).unwrap_or(Database::Sqlite);
+        let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
+        config.delivery.allow = vec!["127.0.0.1".to_owned()];
+        // Nobody pulls the plug during a test.
+        config.database.synchronous = Synchronous::Normal;
+        let waits = vec![Duration::from_millis(20); 2];
+        let retries = RetrySchedule { waits, jitter_percent: 0, ..RetrySchedule::default() };
+        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5) };
+        Builder { config, tuning, clock: Arc::default() }
+    }
+
+    async fn begin(&mut self) {
+        let app = App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await.expect("a server");
+        *self.address.lock().expect("no panic while locked") = app.address;
+        self.app = Some(app);
+    }
+
+    /// Stops as a server stops that is asked to.
+    pub async fn stop(&mut self) {
+        self.app.take().expect("a running server").stop().await.expect("a clean end");
+    }
+
+    /// Stops, and starts again on the same folder; clients follow.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.begin().await;
+    }
+
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.app.as_ref().expect("a running server").engine
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        *self.address.lock().expect("no panic while locked")
+    }
+
+    /// Where the server keeps everything.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An account of this name, logged in; made when it is asked for first.
+    pub async fn user(&self, name: &str) -> Client {
+        self.account(name, Role::User).await
+    }
+
+    /// The administrator.
+    pub async fn admin(&self) -> Client {
+        self.account("admin", Role::Admin).await
+    }
+
+    /// Nobody.
+    pub fn anonymous(&self) -> Client {
+        Client::new(Arc::clone(&self.address), None)
+    }
+
+    async fn account(&self, name: &str, role: Role) -> Client {
+        let engine = self.engine();
+        let email = format!("{name}@example.com");
+        let now = engine.clock.now();
+        create_account(&engine.store, now, &email, PASSWORD.to_owned(), role).await.expect("an account");
+        let login = login::login(engine, &email, PASSWORD).await.expect("a database");
+        Client::new(Arc::clone(&self.address), Some(login.token.expect("a token")))
+    }
+
+    /// Moves the clock on and lets the server notice.
+    pub fn forward(&self, ms: i64) {
+        self.clock.advance(ms);
+        // A lane that holds nothing: news that makes the claimer look at the clock.
+        self.engine().store.signal().note([("clock@test", 0)]);
+    }
+
+    /// Waits until nothing runs and nothing is due soon; a task that is due later than a test would wait for counts as
+    /// at rest. Fails with the list of what is still under way.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let busy = self.under_way().await;
+            if busy.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still under way: {busy:#?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn under_way(&self) -> Vec<String> {
+        let soon = self.clock.now().plus_ms(i64::try_from(PATIENCE.as_millis()).expect("a short time"));
+        // One query for all states: a task on its way from one to another is never missed.
+        let tasks = self.tasks().await.into_iter().filter(|task| match task.state {
+            TaskState::Running => true,
+            TaskState::Waiting => task.run_at < soon,
+            _ => false,
+        });
+        tasks
+            .map(|task| format!("{} {} due {} {:?}", task.id, task.state.as_str(), task.run_at.rfc3339(), task.error))
+            .collect()
+    }
+
+    /// Everybody's tasks, the newest first.
+    pub async fn tasks(&self) -> Vec<TaskRecord> {
+        let tx = self.engine().store.read().await;
+        tx.expect("a database").tasks(&TaskFilter::default(), 10_000).await.expect("tasks")
+    }
+}
+
+/// What a `webhook` needs to reach a sink; the sink sees the rest of the parameters as JSON at `/hook`.
+pub fn webhook(sink: &HttpSink) -> Value {
+    json!({ "endpoint": format!("{}/hook", sink.url()) })
+}
+
+/// The same parameters and more.
+pub fn with(mut params: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("not an object: {more}") };
+    params.as_object_mut().expect("an object").extend(more);
+    params
+}
+
+/// The one task of a push, by the answer's data.
+pub fn task_id(pushed: &Value) -> String {
+    text(&pushed["task_id"])
+}
