@@ -1,6 +1,9 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
+mod account;
+mod group;
+mod preset;
 mod push;
 mod send;
 mod send_mail;
