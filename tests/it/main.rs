@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
-mod group;
+mod group_api;
+mod page;
 mod preset;
 mod push;
+mod pusher;
 mod send;
 mod send_mail;
 mod send_redirect;
