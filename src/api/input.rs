@@ -68,13 +68,20 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes().await?;
-        let kind = BodyKind::of(request.content_type());
-        // Read again when it does not fit: that is rare, and a copy for each body that fits is not.
-        match T::parse_from_json(Some(read::<T>(kind, &bytes)?)) {
-            Ok(parsed) => Ok(Self(parsed)),
-            Err(cause) => Err(explain::<T>(&read::<T>(kind, &bytes)?, cause.message()).into()),
-        }
+        Ok(Self(parse(BodyKind::of(request.content_type()), &bytes)?))
     }
+}
+
+/// Reads a body. The value is held against the schema first, because the parser takes a number for a text, and because
+/// its own complaints name no field.
+fn parse<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<T, ApiError> {
+    let value = read::<T>(kind, bytes)?;
+    let mut faults = Vec::new();
+    walk(&registry_of::<T>(), &T::schema_ref(), &value, "", &mut faults);
+    if !faults.is_empty() {
+        return Err(Refusal::Params(faults).into());
+    }
+    T::parse_from_json(Some(value)).map_err(|cause| explain(cause.message()))
 }
 
 /// The body as JSON; no body is an object without fields.
@@ -137,13 +144,8 @@ fn type_of(schema: &MetaSchemaRef) -> &'static str {
     }
 }
 
-/// Finds the fields at fault by holding the value against the schema; the parser's own text names none.
-fn explain<T: ParseFromJSON>(value: &Value, text: &str) -> ApiError {
-    let mut faults = Vec::new();
-    walk(&registry_of::<T>(), &T::schema_ref(), value, "", &mut faults);
-    if !faults.is_empty() {
-        return Refusal::Params(faults).into();
-    }
+/// What the schema does not tell: a field that is not known.
+fn explain(text: &str) -> ApiError {
     let unknown = text.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
     match unknown {
         Some(field) => ApiError::field(field, "unknown"),
@@ -151,6 +153,7 @@ fn explain<T: ParseFromJSON>(value: &Value, text: &str) -> ApiError {
     }
 }
 
+/// Finds the fields at fault.
 fn walk(registry: &Registry, schema: &MetaSchemaRef, value: &Value, path: &str, faults: &mut Vec<ParamProblem>) {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema.as_ref(),

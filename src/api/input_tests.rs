@@ -33,8 +33,7 @@ struct Order {
 }
 
 fn parse(kind: BodyKind, body: &str) -> Result<Order, ApiError> {
-    let value = read::<Order>(kind, body.as_bytes())?;
-    Order::parse_from_json(Some(value.clone())).map_err(|cause| explain::<Order>(&value, cause.message()))
+    super::parse(kind, body.as_bytes())
 }
 
 async fn faults(body: Value) -> Vec<(String, String)> {
@@ -88,6 +87,8 @@ async fn every_field_at_fault_is_named() {
 async fn each_kind_of_fault_has_its_text() {
     let cases = [
         (json!({ "name": ["a"], "count": 1 }), "name", "must be text"),
+        (json!({ "name": 7, "count": 1 }), "name", "must be text"),
+        (json!({ "name": "a", "count": 1, "tags": ["b", true] }), "tags.1", "must be text"),
         (json!({ "name": "", "count": 1 }), "name", "is required"),
         (json!({ "name": "sixsix", "count": 1 }), "name", "is longer than 5 characters"),
         (json!({ "name": "a", "count": 0 }), "count", "must be at least 1"),

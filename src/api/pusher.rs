@@ -236,5 +236,5 @@ pub async fn own_page<T: ParseFromJSON + ToJSON>(
 /// Where a page of Pushers ended: `created_at.id`.
 fn list_position(key: &str) -> Option<(Timestamp, PusherId)> {
     let (at, id) = key.split_once('.')?;
-    Some((Timestamp(at.parse().ok()?), PusherId::new(id)))
+    (id.len() == PusherId::LEN).then_some((Timestamp(at.parse().ok()?), PusherId::new(id)))
 }

@@ -179,7 +179,7 @@ impl TaskApi {
             push_id: push_id.0.map(PushId::new),
             since: time("since", since.0.as_deref())?,
             until: time("until", until.0.as_deref())?,
-            before: page.after.clone().map(TaskId::new),
+            before: page.after.as_deref().map(list_position).transpose()?,
         };
         let tasks = engine.store.read().await?.tasks(&filter, page.rows()).await?;
         Ok(Reply(page.page(tasks, |task| task.id.to_string(), TaskView::brief)))
@@ -221,6 +221,12 @@ impl TaskApi {
 async fn own_task(engine: &Engine, caller: &Caller, id: TaskId) -> Result<TaskRecord, ApiError> {
     let found = engine.store.read().await?.task(&id).await?;
     Ok(found.filter(|task| revoke::concerns(caller, task)).ok_or(Error::NotFound("task"))?)
+}
+
+/// Where a page of tasks ended: the last one's id.
+fn list_position(key: &str) -> Result<TaskId, ApiError> {
+    let id = TaskId::new(key);
+    if id.push().is_some() { Ok(id) } else { Err(ApiError::cursor_invalid()) }
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {

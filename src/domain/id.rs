@@ -54,6 +54,11 @@ id!(
     TaskId
 );
 
+impl PusherId {
+    /// Length of the text of a Preset's or Group's.
+    pub const LEN: usize = 26;
+}
+
 impl PushId {
     /// Length of the text.
     pub const LEN: usize = 26;

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn now_is_what_the_tests_take_it_for() {
-        assert_eq!(NOW.rfc3339(), "2026-11-21T08:00:30.5Z");
+        assert_eq!(NOW.rfc3339(), "2026-11-21T08:00:30.500Z");
         assert_eq!(due(None, None, NOW), Ok(NOW));
     }
 
@@ -134,11 +134,11 @@ mod tests {
 
     #[test]
     fn at_is_read_as_gmt_8_or_utc_or_with_an_offset() {
-        assert_eq!(at("2611211605"), Ok("2026-11-21T08:05:00Z".into()));
-        assert_eq!(at(2_611_211_605_u64), Ok("2026-11-21T08:05:00Z".into()));
-        assert_eq!(at("2611210805.UTC"), Ok("2026-11-21T08:05:00Z".into()));
-        assert_eq!(at("2026-11-21T10:05:01.25+02:00"), Ok("2026-11-21T08:05:01.25Z".into()));
-        assert_eq!(at("2026-11-21T08:05:01Z"), Ok("2026-11-21T08:05:01Z".into()));
+        assert_eq!(at("2611211605"), Ok("2026-11-21T08:05:00.000Z".into()));
+        assert_eq!(at(2_611_211_605_u64), Ok("2026-11-21T08:05:00.000Z".into()));
+        assert_eq!(at("2611210805.UTC"), Ok("2026-11-21T08:05:00.000Z".into()));
+        assert_eq!(at("2026-11-21T10:05:01.25+02:00"), Ok("2026-11-21T08:05:01.250Z".into()));
+        assert_eq!(at("2026-11-21T08:05:01Z"), Ok("2026-11-21T08:05:01.000Z".into()));
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     fn the_running_minute_means_now_and_earlier_is_past() {
         assert_eq!(at("2611211600"), Ok(NOW.rfc3339()));
         assert_eq!(at("2026-11-21T08:00:00Z"), Ok(NOW.rfc3339()));
-        assert_eq!(at("2026-11-21T08:00:45Z"), Ok("2026-11-21T08:00:45Z".into()));
+        assert_eq!(at("2026-11-21T08:00:45Z"), Ok("2026-11-21T08:00:45.000Z".into()));
         assert_eq!(at("2611211559"), Err(Problem::AtInPast));
         assert_eq!(at("2026-11-21T07:59:59.999Z"), Err(Problem::AtInPast));
         assert_eq!(at("0001010000"), Err(Problem::AtInPast));
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn at_lies_at_most_seven_days_ahead() {
-        assert_eq!(at("2026-11-28T08:00:30.5Z"), Ok("2026-11-28T08:00:30.5Z".into()));
+        assert_eq!(at("2026-11-28T08:00:30.5Z"), Ok("2026-11-28T08:00:30.500Z".into()));
         assert_eq!(at("2026-11-28T08:00:30.501Z"), Err(Problem::AtTooFar));
         assert_eq!(at("9911211600"), Err(Problem::AtTooFar));
     }

@@ -76,15 +76,17 @@ impl Tx {
     pub async fn insert_account(&mut self, new: &NewAccount) -> Result<bool> {
         let account = &new.account;
         let confirmed_at = account.confirmed.then_some(account.created_at.0);
+        let disabled_at = account.disabled.then_some(account.created_at.0);
         let added = on!(self, conn => sqlx::query(
             "INSERT INTO account (id, email, email_key, password_hash, role, confirmed_at, disabled_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, NULL, $7) ON CONFLICT (email_key) DO NOTHING")
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (email_key) DO NOTHING")
             .bind(account.id.as_str().to_owned())
             .bind(account.email.clone())
             .bind(new.email_key.clone())
             .bind(new.password_hash.clone())
             .bind(account.role.as_str())
             .bind(confirmed_at)
+            .bind(disabled_at)
             .bind(account.created_at.0)
             .execute(conn).await.map(|done| done.rows_affected()))
         .map_err(Error::from)?;

@@ -4,7 +4,6 @@ use serde_json::Value;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::{Args, Given, Helper, literal};
-use crate::domain::time::Timestamp;
 use crate::service::template::{Call, Expr};
 
 /// The helpers of this file.
@@ -16,7 +15,7 @@ fn now(args: &Args<'_>) -> Given {
     match format.as_ref() {
         "s" => Ok(args.env.now.seconds().into()),
         "ms" => Ok(args.env.now.0.into()),
-        "rfc3339" => Ok(Timestamp(args.env.now.seconds().saturating_mul(1000)).rfc3339().into()),
+        "rfc3339" => Ok(args.env.now.rfc3339_seconds().into()),
         format => {
             let offset = offset(&args.option("offset", "+00:00")).ok_or("the offset is not like +08:00")?;
             let nanos = i128::from(args.env.now.0) * 1_000_000;
