@@ -1,22 +1,21 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
-mod layers;
-mod openapi;
+mod account;
 mod deliver;
 mod deliver_mail;
 mod deliver_retry;
 mod deliver_secret;
 mod group;
-mod push;
-mod push_token;
-mod schedule;
-mod account;
 mod group_api;
+mod layers;
+mod openapi;
 mod page;
 mod preset;
 mod push;
+mod push_token;
 mod pusher;
+mod schedule;
 mod send;
 mod send_mail;
 mod send_redirect;
