@@ -2,7 +2,7 @@
 //! flush to disk.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -16,11 +16,14 @@ use crate::error::{Error, Result};
 const MOST_IN_COMMIT: usize = 512;
 const MOST_QUEUED: usize = 8192;
 
-/// Rows per statement. Only these few texts exist, so each is prepared once.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
+/// Most rows in one statement. There is one text for each number of rows, so each is prepared once and a usual group
+/// is one statement.
+const MOST_ROWS: usize = 64;
 const COLUMNS: usize = 12;
+/// How often the writer looks whether more requests have come meanwhile before it begins a commit.
+const LOOKS: usize = 2;
 
-static INSERTS: LazyLock<[(String, String); ROWS.len()]> = LazyLock::new(|| ROWS.map(insert_texts));
+static INSERTS: [OnceLock<(String, String)>; MOST_ROWS] = [const { OnceLock::new() }; MOST_ROWS];
 
 struct Entry {
     tasks: Vec<NewTask>,
@@ -57,6 +60,7 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
     let mut group = Vec::with_capacity(MOST_IN_COMMIT);
     let mut callers = Vec::with_capacity(MOST_IN_COMMIT);
     while arrived.recv_many(&mut group, MOST_IN_COMMIT).await > 0 {
+        gather(&mut arrived, &mut group).await;
         let mut tasks = Vec::with_capacity(group.len());
         for entry in group.drain(..) {
             tasks.extend(entry.tasks);
@@ -80,6 +84,22 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
     }
 }
 
+/// Lets requests that are being read just now join the group: a commit for the first of them alone would make the
+/// others wait for the next. Gives way to them, and goes on as soon as no more come; idle, that costs microseconds.
+async fn gather(arrived: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
+    let mut looks = 0;
+    while looks < LOOKS && group.len() < MOST_IN_COMMIT {
+        tokio::task::yield_now().await;
+        looks += 1;
+        while group.len() < MOST_IN_COMMIT
+            && let Ok(entry) = arrived.try_recv()
+        {
+            group.push(entry);
+            looks = 0;
+        }
+    }
+}
+
 /// Each lane with a task that waits, and when its first one is due.
 fn earliest(tasks: &[NewTask]) -> HashMap<String, i64> {
     let mut lanes: HashMap<String, i64> = HashMap::new();
@@ -99,13 +119,14 @@ async fn commit(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
     let mut left = tasks.len();
     let mut tasks = tasks.into_iter();
     while left > 0 {
-        let size = ROWS.iter().position(|rows| *rows <= left).unwrap_or(ROWS.len() - 1);
+        let rows = left.min(MOST_ROWS);
+        let (question_marks, numbered) = INSERTS[rows - 1].get_or_init(|| insert_texts(rows));
         let text: &'static str = match db {
-            Db::Sqlite { .. } => &INSERTS[size].0,
-            Db::Postgres(_) => &INSERTS[size].1,
+            Db::Sqlite { .. } => question_marks,
+            Db::Postgres(_) => numbered,
         };
-        insert(&mut tx, text, tasks.by_ref().take(ROWS[size])).await?;
-        left = left.saturating_sub(ROWS[size]);
+        insert(&mut tx, text, tasks.by_ref().take(rows)).await?;
+        left -= rows;
     }
     tx.commit().await
 }
