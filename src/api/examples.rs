@@ -83,7 +83,7 @@ fn request(id: &str) -> Option<Value> {
         "login" => json!({ "email": "ann@example.org", "password": "correct horse battery" }),
         "createPreset" => json!({
             "name": "disk", "base_pusher": "bark",
-            "params": { "device_key": "F8QwertyUIOPvue", "title": "Disk <_0>", "content": "<_0>% left" },
+            "params": { "device_key": "F8QabcdefghijklVvue", "title": "Disk <_0>", "content": "<_0>% left" },
             "redefine_content": "_content",
         }),
         "changePreset" => json!({ "name": "disks", "redefine_content": null }),
@@ -134,7 +134,7 @@ fn page(item: &Value) -> Value {
 fn preset() -> Value {
     json!({
         "id": PRESET, "kind": "preset", "name": "disk", "base_pusher": "bark",
-        "params": { "device_key": "F8QwertyUIOPvue", "title": "Disk <_0>", "content": "<_0>% left" },
+        "params": { "device_key": "F8QabcdefghijklVvue", "title": "Disk <_0>", "content": "<_0>% left" },
         "redefine_content": "_content", "protected": false, "shared": false,
         "created_at": MADE_AT, "updated_at": MADE_AT,
     })
@@ -177,7 +177,7 @@ fn previewed() -> Value {
     json!({
         "name": null, "service": "bark",
         "params": {
-            "device_key": { "value": "F8Qw****Pvue", "from": PRESET },
+            "device_key": { "value": "F8Q****vue", "from": PRESET },
             "title": { "value": "Disk /data", "from": PRESET },
             "content": { "value": "7% left", "from": "body" },
         },
@@ -185,7 +185,7 @@ fn previewed() -> Value {
         "request": {
             "method": "POST", "url": "https://api.day.app/push",
             "headers": { "content-type": "application/json", "idempotency-key": TASK },
-            "body": { "device_key": "F8Qw****Pvue", "title": "Disk /data", "body": "7% left" },
+            "body": { "device_key": "F8Q****vue", "title": "Disk /data", "body": "7% left" },
         },
     })
 }
