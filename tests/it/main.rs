@@ -1,6 +1,8 @@
 //! The integration tests, in one binary so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
+mod bad_input;
+mod bad_pusher;
 mod deliver;
 mod deliver_mail;
 mod deliver_retry;
