@@ -1,6 +1,10 @@
 //! Secrets: wherever a channel repeats them, and wherever the server keeps them, nobody reads them.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::support::client::text;
 use crate::support::http_sink::{HttpSink, Play};
@@ -14,6 +18,7 @@ both!(
     a_secret_that_comes_back_as_a_code_is_not_shown,
     the_database_holds_no_secret_in_clear,
     a_preview_shows_no_secret,
+    no_log_line_shows_a_secret,
 );
 
 /// With what JSON and URLs escape.
@@ -122,4 +127,50 @@ async fn a_preview_shows_no_secret() {
     assert_eq!(shown["request"]["body"], json!({ "content": "c" }));
     assert!(!shown.to_string().contains("abcdef") && !shown.to_string().contains("MfKQ"), "{shown}");
     assert!(scene.world.tasks().await.is_empty() && sink.requests().is_empty());
+}
+
+/// What is logged on this thread, where a test's server runs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no panic while locked")).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic while locked").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn no_log_line_shows_a_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(move || writer.clone());
+    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let scene = scene().await;
+    let secret = "N0b0dy-reads-this";
+    scene.sink.script(vec![Play::json(400, secret), Play::CloseEarly]);
+    for _ in 0..2 {
+        pushed_with(&scene, secret).await;
+    }
+    let token = scene.ann.token();
+    let path = format!("/push/{}/Private-content/?_token={token}&title=Private-title", scene.hook);
+    scene.ann.get(&path).await.data();
+    scene.ann.get(&format!("/nothing/{secret}/?_token={token}")).await;
+    let in_url = format!("http://ann:{secret}@127.0.0.1:{}/{secret}", scene.sink.port());
+    scene.push(json!({ "endpoint": in_url })).await;
+    scene.world.settle().await;
+    let lines = log.text();
+    assert!(lines.contains("GET /push/{pusher_id}/{content}/ 200"), "the log is the right one: {lines}");
+    for hidden in [secret, token, "Private-content", "Private-title", &scene.hook] {
+        let shown: Vec<&str> = lines.lines().filter(|line| line.contains(hidden)).collect();
+        assert!(shown.is_empty(), "{hidden} in {shown:#?}");
+    }
 }

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod bad_input;
+mod bad_pusher;
 mod deliver;
 mod deliver_mail;
 mod deliver_retry;
 mod deliver_secret;
+mod fallback;
 mod group;
 mod group_api;
 mod layers;
@@ -15,6 +18,8 @@ mod preset;
 mod push;
 mod push_token;
 mod pusher;
+mod queue;
+mod revoke;
 mod schedule;
 mod send;
 mod send_mail;

@@ -137,11 +137,17 @@ impl Client {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
+        self.raw([head.as_bytes(), body].concat()).await
+    }
+
+    /// Sends these bytes, which must ask to close the connection.
+    pub async fn raw(&self, request: Vec<u8>) -> Answer {
+        let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line).into_owned();
         let address = *self.address.lock().expect("no panic while locked");
-        let exchange = exchange(address, [head.as_bytes(), body].concat());
-        match tokio::time::timeout(PATIENCE, exchange).await {
-            Ok(answer) => parse(&answer, &format!("{method} {path}")),
-            Err(_) => panic!("no answer to {method} {path}"),
+        match tokio::time::timeout(PATIENCE, exchange(address, request)).await {
+            Ok(answer) => parse(&answer, &line),
+            Err(_) => panic!("no answer to {line}"),
         }
     }
 }

@@ -163,6 +163,14 @@ impl World {
         self.app = Some(app);
     }
 
+    /// Why a second server cannot start on the same folder meanwhile.
+    pub async fn second_on_the_same_folder(&self) -> String {
+        match App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await {
+            Ok(_) => panic!("two servers on one folder"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
     /// Stops as a server stops that is asked to.
     pub async fn stop(&mut self) {
         self.app.take().expect("a running server").stop().await.expect("a clean end");
