@@ -10,4 +10,6 @@ mod pusher;
 mod send;
 mod send_mail;
 mod send_redirect;
+mod service;
 mod support;
+mod task;
