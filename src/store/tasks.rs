@@ -272,8 +272,12 @@ impl Tx {
     }
 }
 
-/// Ids from the first (included) to the last (excluded) that a push's tasks can have.
+/// Ids from the first (included) to the last (excluded) that a push's tasks can have; none for what is no push's id,
+/// such as the beginning of one.
 pub(super) fn bounds(push: &PushId) -> (String, String) {
+    if push.as_str().len() != PushId::LEN {
+        return Default::default();
+    }
     // `:` follows `9`.
     (format!("{push}0"), format!("{push}:"))
 }

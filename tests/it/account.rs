@@ -6,7 +6,6 @@ use fanfare::store::{NewAccount, TokenHash};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, FORM, TEXT, text};
-use crate::support::scene::Scene;
 use crate::support::world::{PASSWORD, World, both};
 
 both!(
@@ -18,9 +17,7 @@ both!(
     credentials_that_do_not_fit_are_told_by_field,
     a_body_that_is_no_body_is_refused,
     a_token_is_taken_from_the_header_and_from_the_query,
-    a_push_takes_the_token_from_the_body_too,
     a_token_that_nobody_has_is_refused,
-    a_wrong_token_is_refused_even_where_none_is_needed,
     a_session_ends_after_thirty_idle_days,
     a_session_that_is_used_goes_on,
     every_login_begins_a_session_of_its_own,
@@ -138,44 +135,18 @@ async fn a_token_is_taken_from_the_header_and_from_the_query() {
     anyone.send_with("GET", "/preset/", None, &[("authorization", &lower)], b"").await.data();
 }
 
-async fn a_push_takes_the_token_from_the_body_too() {
-    let scene = Scene::start().await;
-    let own = scene.ann.preset_with(&scene.hook, json!({}), json!({ "protected": true })).await;
-    let (anyone, token) = (scene.world.anonymous(), scene.ann.token());
-    let path = format!("/push/{own}/");
-    anyone.post(&path, json!({ "_token": token, "a": "1" })).await.data();
-    anyone.send("POST", &path, Some(FORM), format!("_token={token}&a=1").as_bytes()).await.data();
-    anyone.get(&format!("{path}?_token={token}&a=1")).await.data();
-    scene.ann.get(&format!("{path}?a=1")).await.data();
-    for request in scene.sink.expect(4).await {
-        assert_eq!(request.json(), json!({ "a": "1" }), "a token is no parameter");
-    }
-    assert_eq!(anyone.get(&path).await.refusal(), (401, "token_missing"));
-}
-
 async fn a_token_that_nobody_has_is_refused() {
     let world = World::start().await;
     let ann = world.user("ann").await;
-    let (short, upper) = (&ann.token()[..45], ann.token().to_uppercase());
+    let (short, upper) = (&ann.token()[..ann.token().len() - 1], ann.token().to_uppercase());
     let longer = format!("{}A", ann.token());
-    for wrong in ["x", "ff_", short, &upper, &longer, "%00", "ann@example.com"] {
+    for wrong in ["no-token", "ff_", short, &upper, &longer, "%00", "ann@example.com"] {
         let answer = ann.with_token(Some(wrong)).get("/preset/").await;
         assert_eq!(answer.refusal(), (401, "token_invalid"), "{wrong}");
-        assert!(!answer.body.to_string().contains(wrong) || wrong == "x", "{}", answer.body);
+        assert!(!answer.body.to_string().contains(wrong), "{}", answer.body);
         let answer = ann.anonymous().get(&format!("/preset/?_token={wrong}")).await;
         assert_eq!(answer.refusal(), (401, "token_invalid"), "{wrong}");
     }
-}
-
-async fn a_wrong_token_is_refused_even_where_none_is_needed() {
-    let scene = Scene::start().await;
-    let path = format!("/push/{}/", scene.hook);
-    scene.ann.anonymous().get(&path).await.data();
-    let stranger = scene.ann.with_token(Some("ff_nobody"));
-    assert_eq!(stranger.get(&path).await.refusal(), (401, "token_invalid"));
-    let in_body = stranger.anonymous().post(&path, json!({ "_token": "ff_nobody" })).await;
-    assert_eq!(in_body.refusal(), (401, "token_invalid"));
-    assert_eq!(scene.world.tasks().await.len(), 1);
 }
 
 async fn a_session_ends_after_thirty_idle_days() {

@@ -24,4 +24,6 @@ mod schedule;
 mod send;
 mod send_mail;
 mod send_redirect;
+mod service;
 mod support;
+mod task;

@@ -1,11 +1,13 @@
 //! Pushers of any kind: one list of all, and previews that send nothing.
 
+use fanfare::domain::account::Role;
+use fanfare::flow::login::create_account;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, FORM, TEXT, text};
 use crate::support::http_sink::HttpSink;
 use crate::support::scene::Scene;
-use crate::support::world::{World, both, webhook, with};
+use crate::support::world::{PASSWORD, World, both, webhook, with};
 
 both!(
     one_list_shows_both_kinds,
@@ -209,16 +211,16 @@ async fn secrets_are_sealed_on_the_disk() {
     let preset = scene.ann.preset_with("webhook", secret, named).await;
     let member = with(webhook(&sink), json!({ "headers": { "x-key": format!("member-{SECRET}") } }));
     scene.ann.group(json!({ "pushers": [{ "name": "m", "base_pusher": "webhook", "params": member }] })).await;
+    let (store, now) = (&scene.world.engine().store, scene.world.engine().clock.now());
+    create_account(store, now, "bob@example.com", PASSWORD.to_owned(), Role::User).await.unwrap().unwrap();
     scene.ann.pushed(&preset, json!({ "headers": { "x-key": format!("task-{SECRET}") }, "delay": 60 })).await;
     scene.ann.pushed(&preset, json!({ "headers": { "x-key": format!("sent-{SECRET}") } })).await;
     assert!(sink.next().await.header("x-key").unwrap().contains(SECRET), "the channel gets it");
     scene.world.settle().await;
     let kept = kept(&scene.world);
     assert!(holds(&kept, "a name in the clear"), "the files are looked at where the rows are");
-    for hidden in [SECRET, "plain-parameter", PASSWORD_PART, scene.ann.token()] {
+    assert!(holds(&kept, "bob@example.com"));
+    for hidden in [SECRET, "plain-parameter", PASSWORD, scene.ann.token()] {
         assert!(!holds(&kept, hidden), "{hidden} is on the disk");
     }
 }
-
-/// What every account's password holds.
-const PASSWORD_PART: &str = "horse battery";
