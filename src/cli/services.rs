@@ -30,8 +30,8 @@ pub enum Services {
     },
     /// Check every Service, or the files and folders named: load it and run its examples.
     Check {
-        /// Folders of definitions; without any, the embedded ones and those beside the data.
-        folders: Vec<PathBuf>,
+        /// Files, or folders (checked together with the embedded Services); without any, the embedded ones and those beside the data.
+        places: Vec<PathBuf>,
     },
     /// Print the request that a Service would send, without sending.
     Render {
@@ -51,7 +51,7 @@ pub fn run(config: &Config, command: Services) -> anyhow::Result<()> {
     match command {
         Services::List => list(&load_catalogue(config)?),
         Services::Show { id } => show(&*service(&load_catalogue(config)?, &id)?),
-        Services::Check { folders } => check(config, &folders),
+        Services::Check { places } => check(config, &places),
         Services::Render { id, params, json } => render(&*service(&load_catalogue(config)?, &id)?, &params, json),
     }
 }
@@ -96,30 +96,31 @@ fn show(service: &Service) -> anyhow::Result<()> {
     print(&text)
 }
 
-fn check(config: &Config, folders: &[PathBuf]) -> anyhow::Result<()> {
-    let mut catalogues = Vec::new();
-    if folders.is_empty() {
-        catalogues.push(load_catalogue(config)?);
+fn check(config: &Config, places: &[PathBuf]) -> anyhow::Result<()> {
+    let mut services: Vec<Arc<Service>> = Vec::new();
+    if places.is_empty() {
+        services.extend(load_catalogue(config)?.all().cloned());
     }
-    for folder in folders {
-        let loaded = Catalogue::load(Some(folder)).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{}", lines.join("\n"))
-        })?;
-        catalogues.push(loaded);
-    }
-    let mut problems = Vec::new();
-    let mut count = 0;
-    for service in catalogues.iter().flat_map(Catalogue::all) {
-        count += 1;
-        if let Err(found) = service.check_examples() {
-            problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", service.spec.id)));
+    for place in places {
+        if place.is_dir() {
+            let loaded = Catalogue::load(Some(place)).map_err(|errors| anyhow::anyhow!("{}", lines(&errors)))?;
+            services.extend(loaded.all().cloned());
+        } else {
+            let name = place.display().to_string();
+            let source = std::fs::read_to_string(place).with_context(|| format!("cannot read {name}"))?;
+            services.push(Arc::new(Service::parse(&name, &source).map_err(|error| anyhow::anyhow!("{error}"))?));
         }
     }
+    let problems: Vec<String> =
+        services.iter().filter_map(|service| service.check_examples().err()).flatten().collect();
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
-    print(&format!("{count} Services are in order\n"))
+    print(&format!("{} Services are in order\n", services.len()))
+}
+
+fn lines<T: ToString>(errors: &[T]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<()> {
