@@ -113,7 +113,7 @@ fn check(config: &Config, folders: &[PathBuf]) -> anyhow::Result<()> {
     for service in catalogues.iter().flat_map(Catalogue::all) {
         count += 1;
         if let Err(found) = service.check_examples() {
-            problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", service.spec.id)));
+            problems.extend(found);
         }
     }
     if !problems.is_empty() {
