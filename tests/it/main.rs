@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod cli;
+mod cli_services;
+mod frame;
 mod group_api;
 mod page;
 mod preset;
