@@ -78,8 +78,12 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
             ..task(engine, holder, id, task_id, delivery, now)?
         });
     }
+    let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
     engine.store.record(tasks).await?;
     engine.metrics.pushes_accepted.inc();
+    for counter in counters {
+        counter.accepted.inc();
+    }
     Ok(Accepted { push_id, tasks: accepted, ignored: plan.ignored })
 }
 

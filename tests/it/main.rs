@@ -4,11 +4,14 @@
 mod account;
 mod bad_input;
 mod bad_pusher;
+mod cli;
+mod cli_services;
 mod deliver;
 mod deliver_mail;
 mod deliver_retry;
 mod deliver_secret;
 mod fallback;
+mod frame;
 mod group;
 mod group_api;
 mod layers;

@@ -6,6 +6,8 @@ pub mod client;
 pub mod clock;
 pub mod http_sink;
 pub mod mime;
+pub mod plain;
+pub mod program;
 pub mod scene;
 pub mod smtp_sink;
 pub mod world;

@@ -1,0 +1,261 @@
+//! The program as people run it: as a process, with nothing but a folder.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, text};
+use crate::support::http_sink::HttpSink;
+use crate::support::plain;
+use crate::support::program::{Ended, Program};
+use crate::support::world::webhook;
+
+const EMAIL: &str = "root@example.com";
+const PASSWORD: &str = "correct horse battery";
+
+fn refused(ended: &Ended) -> &str {
+    assert_eq!((ended.code, &*ended.out), (Some(1), ""), "{ended:?}");
+    assert_eq!(ended.err.lines().count(), 1, "one line, and no trace: {}", ended.err);
+    ended.err.trim_end().strip_prefix("fanfare: ").expect("the program's name first")
+}
+
+fn printed(ended: Ended) -> String {
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
+    ended.out
+}
+
+async fn login(client: &Client, password: &str) -> Option<String> {
+    let answer = client.post("/account/user/login/", json!({ "email": EMAIL, "password": password })).await;
+    answer.data().get("token").map(text)
+}
+
+#[tokio::test]
+async fn it_serves_with_nothing_but_a_folder_and_ends_when_told_to() {
+    let program = Program::new();
+    let server = program.serve().await;
+    assert!(server.ready.contains("data in ./data"), "{}", server.ready);
+    assert_ne!(server.address.port(), 0);
+    assert_eq!(plain::get(server.address, "/readyz").await.body, "ready\n");
+    let data = program.folder().join("data");
+    let key = std::fs::metadata(data.join("secret.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    let mut made: Vec<_> =
+        std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    made.retain(|name| !name.starts_with("fanfare.db-"));
+    made.sort();
+    assert_eq!(made, ["fanfare.db", "lock", "secret.key"]);
+    let (code, log) = server.end("TERM").await;
+    assert_eq!(code, Some(0));
+    assert!(log.trim_end().ends_with("stopped"), "{log}");
+    let again = program.serve().await;
+    assert_eq!(again.end("INT").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let program = Program::new();
+    let server = program.serve().await;
+    let second = program.run(&["serve"]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.contains("fanfare: another fanfare runs on ./data"), "{}", second.err);
+    assert_eq!(plain::get(server.address, "/readyz").await.status, 200, "the first goes on");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_told() {
+    let server = Program::new().serve().await;
+    let second = Program::new().with("FANFARE_LISTEN", &server.address.to_string()).run(&["serve"]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.contains(&format!("cannot listen on {}", server.address)), "{}", second.err);
+}
+
+#[tokio::test]
+async fn another_secret_key_is_refused() {
+    let program = Program::new();
+    printed(program.run(&["migrate"]).await);
+    let program = program.with("FANFARE_SECRET_KEY", &"ab".repeat(32));
+    for command in ["serve", "migrate"] {
+        let told = program.run(&[command]).await;
+        assert_eq!(told.code, Some(1));
+        assert!(told.err.contains("the secret key is not the one that this database was sealed with"), "{}", told.err);
+    }
+    let program = program.with("FANFARE_SECRET_KEY", "abc");
+    assert_eq!(refused(&program.run(&["migrate"]).await), "secret_key must be 64 hexadecimal digits");
+    let program = Program::new();
+    printed(program.run(&["migrate"]).await);
+    std::fs::write(program.folder().join("data/secret.key"), "no key").unwrap();
+    assert!(refused(&program.run(&["migrate"]).await).contains("secret.key does not hold a key"));
+}
+
+#[tokio::test]
+async fn an_administrator_is_made_on_the_command_line() {
+    let program = Program::new();
+    let create = ["admin", "create-user", EMAIL, "--admin"];
+    let made = printed(program.run_with(&create, &format!("{PASSWORD}\n")).await);
+    assert_eq!(made, format!("made the admin {EMAIL}\n"));
+    let again = program.run_with(&create, "another password\n").await;
+    assert_eq!(refused(&again), format!("there is an account with the address {EMAIL} already"));
+    let short = program.run_with(&["admin", "create-user", "ann@example.com"], "short\n").await;
+    assert_eq!(refused(&short), "the password is not acceptable: too short");
+    let none = program.run_with(&["admin", "create-user", "ann@example.com"], "").await;
+    assert_eq!(refused(&none), "no password on standard input");
+    let odd = program.run_with(&["admin", "create-user", "ann"], PASSWORD).await;
+    assert_eq!(refused(&odd), "the email is not acceptable: invalid");
+    let server = program.serve().await;
+    let token = login(&server.client(None), PASSWORD).await.expect("a token");
+    server.client(Some(&token)).get("/task/?all=true").await.data();
+    assert_eq!(login(&server.client(None), "another password").await, None);
+}
+
+#[tokio::test]
+async fn a_password_can_be_set_while_the_server_runs() {
+    let program = Program::new().with("FANFARE_ADMIN_EMAIL", EMAIL).with("FANFARE_ADMIN_PASSWORD", PASSWORD);
+    let server = program.serve().await;
+    assert!(login(&server.client(None), PASSWORD).await.is_some(), "the first start makes the administrator");
+    let changed = program.run_with(&["admin", "set-password", EMAIL], "a new password\r\n").await;
+    assert_eq!(printed(changed), format!("changed the password of {EMAIL}\n"));
+    assert_eq!(login(&server.client(None), PASSWORD).await, None);
+    assert!(login(&server.client(None), "a new password").await.is_some());
+    let unknown = program.run_with(&["admin", "set-password", "nobody@example.com"], PASSWORD).await;
+    assert_eq!(refused(&unknown), "there is no account with the address nobody@example.com");
+    assert_eq!(server.end("TERM").await.0, Some(0));
+    let server = program.serve().await;
+    assert!(login(&server.client(None), "a new password").await.is_some(), "a later start changes nothing");
+}
+
+#[tokio::test]
+async fn the_settings_in_force_are_printed_without_secrets() {
+    let program = Program::new()
+        .with("FANFARE_SECRET_KEY", &"ab".repeat(32))
+        .with("FANFARE_ADMIN_EMAIL", EMAIL)
+        .with("FANFARE_ADMIN_PASSWORD", "hunter2hunter2")
+        .with("DATABASE_URL", "postgres://ann:hunter2@db.example.com/fanfare")
+        .with("FANFARE_MAIL_URL", "smtp://ann:hunter2@mail.example.com:587?tls=required")
+        .with("FANFARE_DELIVERY_ALLOW", "10.0.0.0/8, nas.lan");
+    std::fs::write(program.folder().join("fanfare.toml"), "listen = \"127.0.0.1:1\"\n[log]\nformat = \"json\"\n")
+        .unwrap();
+    let shown = printed(program.run(&["config"]).await);
+    let settings: toml::Table = shown.parse().unwrap();
+    assert!(!shown.contains("hunter2") && !shown.contains("abab"), "{shown}");
+    assert_eq!(settings["listen"].as_str(), Some("127.0.0.1:0"), "a variable wins over the file");
+    assert_eq!(settings["log"]["format"].as_str(), Some("json"));
+    assert_eq!(settings["database_url"].as_str(), Some("postgres://ann:****@db.example.com/fanfare"));
+    assert_eq!(settings["delivery"]["allow"].as_array().unwrap().len(), 2);
+    assert_eq!(std::fs::read_dir(program.folder()).unwrap().count(), 1, "looking makes nothing");
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_told_with_what_is_nearest() {
+    for (variable, hint) in [
+        ("FANFARE_LISEN", "FANFARE_LISTEN"),
+        ("FANFARE_DELIVERY_ALOW", "FANFARE_DELIVERY_ALLOW"),
+        ("FANFARE_SECRETKEY", "FANFARE_SECRET_KEY"),
+    ] {
+        let told = Program::new().with(variable, "hunter2").run(&["serve"]).await;
+        assert_eq!(refused(&told), format!("unknown variable {variable}; did you mean {hint}?"));
+    }
+    for (file, told) in [
+        ("lisen = \"127.0.0.1:1\"\n", "fanfare.toml line 1: unknown key `lisen`; did you mean `listen`?"),
+        (
+            "\n[delivery]\nalow = []\n",
+            "fanfare.toml line 3: unknown key `delivery.alow`; did you mean `delivery.allow`?",
+        ),
+    ] {
+        let program = Program::new();
+        std::fs::write(program.folder().join("fanfare.toml"), file).unwrap();
+        assert_eq!(refused(&program.run(&["serve"]).await), told);
+    }
+    let program = Program::new().with("FANFARE_DELIVERY_CONCURRENCY", "many");
+    let told = program.run(&["config"]).await;
+    assert!(refused(&told).contains("FANFARE_DELIVERY_CONCURRENCY"), "{}", told.err);
+    let missing = Program::new().run(&["--config", "nowhere.toml", "config"]).await;
+    assert!(refused(&missing).starts_with("nowhere.toml: cannot be read"), "{}", missing.err);
+}
+
+#[tokio::test]
+async fn what_the_command_line_does_not_know_is_a_mistake_in_its_use() {
+    for args in [&["srve"][..], &[], &["admin", "create-user"], &["services", "render"]] {
+        let told = Program::new().run(args).await;
+        assert_eq!((told.code, &*told.out), (Some(2), ""), "{args:?}");
+        assert!(told.err.contains("Usage: fanfare"), "{}", told.err);
+    }
+    let version = printed(Program::new().run(&["--version"]).await);
+    assert_eq!(version, format!("fanfare {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn the_document_is_printed() {
+    // Even where the settings are broken: it needs none.
+    let program = Program::new().with("FANFARE_NONSENSE", "1");
+    assert_eq!(printed(program.run(&["openapi"]).await), fanfare::api::document_text());
+}
+
+#[tokio::test]
+async fn migrating_makes_the_database_and_can_be_repeated() {
+    let program = Program::new().with("FANFARE_DATA_DIR", "else/where");
+    for _ in 0..2 {
+        assert_eq!(printed(program.run(&["migrate"]).await), "the database is up to date\n");
+    }
+    assert!(program.folder().join("else/where/fanfare.db").is_file());
+    assert_eq!(program.serve().await.end("TERM").await.0, Some(0));
+}
+
+/// A server with an administrator, and that administrator's token.
+async fn logged_in(program: &Program) -> (crate::support::program::Server, String) {
+    let server = program.serve().await;
+    let token = login(&server.client(None), PASSWORD).await.expect("a token");
+    (server, token)
+}
+
+fn with_admin() -> Program {
+    Program::new()
+        .with("FANFARE_ADMIN_EMAIL", EMAIL)
+        .with("FANFARE_ADMIN_PASSWORD", PASSWORD)
+        .with("FANFARE_DELIVERY_ALLOW", "127.0.0.1")
+}
+
+/// When a task is over, what it is.
+async fn over(client: &Client, task: &str) -> Value {
+    loop {
+        let read = client.task(task).await;
+        if read["finished_at"].is_string() {
+            return read;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_push_outlives_the_death_of_the_server() {
+    let (program, sink) = (with_admin(), HttpSink::start().await);
+    let (server, token) = logged_in(&program).await;
+    let mut params = webhook(&sink);
+    params["delay"] = json!(1);
+    params["content"] = json!("survivor");
+    let pushed = server.client(Some(&token)).pushed("webhook", params).await;
+    assert_eq!(server.end("KILL").await.0, None, "killed");
+    assert_eq!(sink.requests().len(), 0, "it was not due yet");
+    let server = program.serve().await;
+    assert_eq!(sink.next().await.json(), json!({ "content": "survivor" }));
+    let task = over(&server.client(Some(&token)), &text(&pushed["task_id"])).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(1)));
+    assert_eq!(server.end("TERM").await.0, Some(0));
+    assert_eq!(sink.requests().len(), 1, "and only once");
+}
+
+#[tokio::test]
+async fn an_attempt_that_the_server_died_in_is_made_again() {
+    let (program, sink) = (with_admin(), HttpSink::start().await);
+    sink.script(vec![crate::support::http_sink::Play::Hang]);
+    let (server, token) = logged_in(&program).await;
+    let pushed = server.client(Some(&token)).pushed("webhook", webhook(&sink)).await;
+    sink.next().await;
+    assert_eq!(server.end("KILL").await.0, None);
+    let server = program.serve().await;
+    let second = sink.next().await;
+    let task = text(&pushed["task_id"]);
+    assert_eq!(second.header("idempotency-key"), Some(&*task), "so that the receiver can tell");
+    let read = over(&server.client(Some(&token)), &task).await;
+    let outcomes: Vec<_> = read["attempt_log"].as_array().unwrap().iter().map(|at| text(&at["outcome"])).collect();
+    assert_eq!((&read["state"], outcomes), (&json!("succeeded"), vec!["interrupted".to_owned(), "sent".to_owned()]));
+}

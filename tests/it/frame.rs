@@ -1,0 +1,270 @@
+//! What surrounds every operation, on a server that runs: envelope, methods, slashes, languages, headers, probes.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::plain;
+use crate::support::scene::Scene;
+use crate::support::world::{World, both};
+
+both!(
+    an_unknown_path_is_told_in_the_envelope,
+    a_wrong_method_is_told_with_those_that_are_right,
+    every_documented_operation_needs_a_token_unless_it_says_so,
+    the_slash_at_the_end_is_optional_everywhere,
+    errors_follow_the_language_asked_for,
+    a_request_id_comes_back,
+    every_answer_carries_the_security_headers,
+    a_body_that_is_too_large_is_refused,
+    it_is_alive_and_ready,
+    what_is_counted_can_be_scraped,
+    the_document_can_be_fetched,
+    the_page_of_documents_is_whole,
+    a_head_is_answered_without_a_body,
+);
+
+/// Path and method of every documented operation, and its description.
+fn operations() -> Vec<(String, String, Value)> {
+    let document = fanfare::api::document();
+    let mut all = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+            all.push((path.clone(), method.to_ascii_uppercase(), operation.clone()));
+        }
+    }
+    assert!(all.len() > 25, "{}", all.len());
+    all
+}
+
+/// A path with a value in place of every parameter.
+fn filled(path: &str) -> String {
+    let fill = |segment: &str| if segment.starts_with('{') { "x0".to_owned() } else { segment.to_owned() };
+    path.split('/').map(fill).collect::<Vec<_>>().join("/")
+}
+
+async fn ask(client: &Client, method: &str, path: &str) -> (u16, String, Value) {
+    let answer = client.send(method, path, None, b"").await;
+    (answer.status, answer.code().to_owned(), answer.body["data"].clone())
+}
+
+async fn an_unknown_path_is_told_in_the_envelope() {
+    let world = World::start().await;
+    let anyone = world.anonymous();
+    for path in
+        ["/", "/nowhere/", "/push/", "/push/a/b/c/", "/preset/a/b/", "/account/", "/docs/x", "/%00/", "//", "/?a=1"]
+    {
+        for method in ["GET", "POST", "DELETE", "PUT", "BREW"] {
+            let answer = anyone.send(method, path, None, b"").await;
+            assert_eq!(answer.refusal(), (404, "path_not_found"), "{method} {path}");
+        }
+    }
+    assert_eq!(anyone.get("/push/%FF/").await.refusal(), (400, "request_invalid"));
+}
+
+async fn a_wrong_method_is_told_with_those_that_are_right() {
+    let world = World::start().await;
+    let anyone = world.anonymous();
+    let operations = operations();
+    for (path, ..) in &operations {
+        let mut right: Vec<&str> =
+            operations.iter().filter(|(known, ..)| known == path).map(|(_, method, _)| method.as_str()).collect();
+        if right.contains(&"GET") {
+            right.push("HEAD");
+        }
+        right.sort_unstable();
+        for wrong in
+            ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].into_iter().filter(|word| !right.contains(word))
+        {
+            let answer = anyone.send(wrong, &filled(path), None, b"").await;
+            assert_eq!(answer.refusal(), (405, "method_not_allowed"), "{wrong} {path}");
+            assert_eq!(answer.header("allow"), Some(&*right.join(", ")), "{wrong} {path}");
+        }
+    }
+    let answer = anyone.send("POST", "/healthz", None, b"").await;
+    assert_eq!((answer.refusal(), answer.header("allow")), ((405, "method_not_allowed"), Some("GET, HEAD")));
+}
+
+async fn every_documented_operation_needs_a_token_unless_it_says_so() {
+    let world = World::start().await;
+    for (path, method, operation) in operations() {
+        let (status, code, _) = ask(&world.anonymous(), &method, &filled(&path)).await;
+        let public = operation["security"].as_array().is_none_or(Vec::is_empty);
+        let refused = (status, &*code) == (401, "token_missing");
+        // Whether a push needs one depends on the Pusher; this one is unknown. A body is looked at first.
+        let depends = path.starts_with("/push/") || (status, &*code) == (422, "param_missing");
+        assert!(depends || refused != public, "{method} {path}: {status} {code}");
+        assert!(public || status != 200, "{method} {path}");
+    }
+}
+
+async fn the_slash_at_the_end_is_optional_everywhere() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    for (path, method, _) in operations() {
+        assert!(path.ends_with('/'), "{path}");
+        let with = filled(&path);
+        let without = with.trim_end_matches('/');
+        let expected = ask(&ann, &method, &with).await;
+        assert_ne!(expected.1, "path_not_found", "{method} {path}");
+        for other in [without.to_owned(), format!("{with}/"), format!("{without}?x=/"), format!("{with}?x=/")] {
+            assert_eq!(ask(&ann, &method, &other).await, expected, "{method} {other}");
+        }
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"] {
+        for path in [path.to_owned(), format!("{path}/")] {
+            assert_eq!(plain::get(world.address(), &path).await.status, 200, "{path}");
+        }
+    }
+}
+
+async fn errors_follow_the_language_asked_for() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    for (method, path, body, english, chinese) in [
+        ("GET", "/nowhere/", "", "There is no such path.", "路径不存在。"),
+        ("GET", "/task/x/", "", "There is no such task.", "任务不存在。"),
+        ("PUT", "/preset/", "", "This path does not take this method.", "该路径不支持此请求方法。"),
+        ("POST", "/preset/", "{", "The body is not well formed.", "请求体格式错误。"),
+        ("POST", "/preset/", "{}", "name: is required; base_pusher: is required", "name: 必填；base_pusher: 必填"),
+        ("GET", "/preset/?limit=0", "", "limit: must be at least 1", "limit: 不能小于 1"),
+        ("GET", "/preset/", "", "OK", "成功"),
+    ] {
+        for (language, expected) in [
+            ("en", english),
+            ("zh", chinese),
+            ("zh-CN,zh;q=0.9,en;q=0.8", chinese),
+            ("fr, en;q=0.5", english),
+            ("", english),
+        ] {
+            let headers = [("accept-language", language)];
+            let answer = ann.send_with(method, path, Some("application/json"), &headers, body.as_bytes()).await;
+            assert_eq!(answer.body["message"], expected, "{method} {path} {language}");
+        }
+    }
+    let unknown = ann.anonymous().send_with("GET", "/preset/", None, &[("accept-language", "zh-TW")], b"").await;
+    assert_eq!(unknown.body["message"], "需要令牌。");
+}
+
+async fn a_request_id_comes_back() {
+    let world = World::start().await;
+    let anyone = world.anonymous();
+    for path in ["/service/", "/nowhere/", "/preset/"] {
+        let answer = anyone.send_with("GET", path, None, &[("x-request-id", "My_id-1.2")], b"").await;
+        assert_eq!(answer.header("x-request-id"), Some("My_id-1.2"), "{path}");
+        let [one, other] = [anyone.get(path).await, anyone.get(path).await];
+        let ids = [one.header("x-request-id").unwrap(), other.header("x-request-id").unwrap()];
+        assert!(ids[0] != ids[1] && ids[0].len() == 26, "{ids:?}");
+        let odd = anyone.send_with("GET", path, None, &[("x-request-id", "a b<script>")], b"").await;
+        assert_eq!(odd.header("x-request-id").unwrap().len(), 26, "{path}");
+    }
+}
+
+async fn every_answer_carries_the_security_headers() {
+    let world = World::start().await;
+    for path in ["/service/", "/nowhere/", "/preset/", "/healthz", "/metrics", "/openapi.json", "/docs/"] {
+        let answer = plain::get(world.address(), path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path} {name}");
+        }
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert_eq!(answer.header("server"), None, "{path}");
+    }
+}
+
+async fn a_body_that_is_too_large_is_refused() {
+    let world = World::builder().body_kib(4).start().await;
+    let ann = world.user("ann").await;
+    let params = |length| json!({ "name": "n", "base_pusher": "webhook", "params": { "a": "x".repeat(length) } });
+    ann.post("/preset/", params(3900)).await.data();
+    let refused = ann.post("/preset/", params(4096)).await;
+    assert_eq!(refused.refusal(), (413, "body_too_large"));
+    assert_eq!(refused.body["data"], json!({ "limit": 4096 }));
+    let login = json!({ "email": "a@b", "password": "x".repeat(5000) });
+    assert_eq!(ann.anonymous().post("/account/user/login/", login).await.refusal(), (413, "body_too_large"));
+}
+
+async fn it_is_alive_and_ready() {
+    let world = World::start().await;
+    let alive = plain::get(world.address(), "/healthz").await;
+    assert_eq!((alive.status, &*alive.body), (200, "ok\n"));
+    let ready = plain::get(world.address(), "/readyz").await;
+    assert_eq!((ready.status, &*ready.body), (200, "ready\n"));
+    world.engine().store.close().await;
+    let lame = plain::get(world.address(), "/readyz").await;
+    assert_eq!((lame.status, &*lame.body), (503, "the database does not answer\n"));
+    assert_eq!(plain::get(world.address(), "/healthz").await.status, 200, "alive all the same");
+    assert_eq!(world.anonymous().push("webhook", json!({ "_token": "x" })).await.refusal(), (503, "busy"));
+}
+
+/// The value of a line of the scrape.
+async fn counted(world: &World, line: &str) -> f64 {
+    let text = plain::get(world.address(), "/metrics").await.body;
+    let value = text.lines().find_map(|have| have.strip_prefix(line)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {line} in {text}")).parse().unwrap()
+}
+
+async fn what_is_counted_can_be_scraped() {
+    let scene = Scene::start().await;
+    let world = &scene.world;
+    let answer = plain::get(world.address(), "/metrics").await;
+    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(counted(world, "fanfare_pushes_accepted_total").await as i64, 0);
+    scene.push(json!({ "content": "c" })).await;
+    scene.push(json!({ "delay": 60 })).await;
+    let revoked = scene.task(json!({ "delay": 60 })).await;
+    scene.ann.get(&format!("/revoke/task/{revoked}/")).await.data();
+    scene.world.settle().await;
+    scene.ann.push(&scene.hook, json!({ "delay": "soon" })).await;
+    for (line, expected) in [
+        ("fanfare_pushes_accepted_total", 3),
+        ("fanfare_tasks_accepted_total{service=\"webhook\"}", 3),
+        ("fanfare_tasks_delivered_total{service=\"webhook\"}", 1),
+        ("fanfare_tasks_failed_total{service=\"webhook\"}", 0),
+        ("fanfare_tasks_retried_total{service=\"webhook\"}", 0),
+        ("fanfare_tasks_revoked_total{service=\"webhook\"}", 1),
+        ("fanfare_tasks{state=\"waiting\"}", 1),
+        ("fanfare_tasks{state=\"running\"}", 0),
+        ("fanfare_delivery_lateness_seconds_count", 1),
+        ("fanfare_attempt_duration_seconds_count{service=\"webhook\"}", 1),
+        ("fanfare_http_requests_total{status=\"4xx\"}", 1),
+    ] {
+        assert_eq!(counted(world, line).await as i64, expected, "{line}");
+    }
+    let text = plain::get(world.address(), "/metrics").await.body;
+    assert!(!text.contains(&scene.hook) && text.ends_with("# EOF\n"), "{text}");
+}
+
+async fn the_document_can_be_fetched() {
+    let world = World::start().await;
+    let answer = plain::get(world.address(), "/openapi.json").await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.json(), fanfare::api::document());
+}
+
+async fn the_page_of_documents_is_whole() {
+    let world = World::start().await;
+    let page = plain::get(world.address(), "/docs/").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.body.starts_with("<!DOCTYPE html>") && page.body.contains("/push/{pusher_id}/{content}/"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'sha256-") && !policy.contains("http"), "{policy}");
+}
+
+async fn a_head_is_answered_without_a_body() {
+    let world = World::start().await;
+    for (path, status) in
+        [("/service/", 200), ("/healthz", 200), ("/docs/", 200), ("/nowhere/", 404), ("/preset/", 401)]
+    {
+        let answer = plain::ask(world.address(), "HEAD", path, &[]).await;
+        assert_eq!((answer.status, &*answer.body), (status, ""), "{path}");
+    }
+}
