@@ -4,6 +4,7 @@
 mod account;
 mod cli;
 mod cli_services;
+mod edit_race;
 mod frame;
 mod group_api;
 mod page;
@@ -14,5 +15,7 @@ mod send;
 mod send_mail;
 mod send_redirect;
 mod service;
+mod store;
+mod store_queue;
 mod support;
 mod task;
