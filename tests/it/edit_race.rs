@@ -1,7 +1,13 @@
 //! Two changes at once: whatever their order, what is left leads to its Services.
 
-use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Instant;
 
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::PATIENCE;
 use crate::support::client::{Answer, Client};
 use crate::support::world::{World, both};
 
@@ -12,6 +18,7 @@ both!(
     a_base_becomes_a_group_or_a_member_but_not_both,
     of_seven_members_added_at_once_five_are_taken,
     changes_of_different_fields_are_all_kept,
+    a_deletion_is_finished_though_the_caller_hangs_up,
 );
 
 const TURNS: usize = 25;
@@ -103,5 +110,35 @@ async fn changes_of_different_fields_are_all_kept() {
         let kept = ann.get(&path).await.into_data();
         assert_eq!((&kept["name"], &kept["params"]), (&json!("new"), &params));
         assert_eq!(kept["redefine_content"], "title");
+    }
+}
+
+/// Sends a request and hangs up at once, without waiting for the answer.
+async fn send_and_hang_up(address: SocketAddr, method: &str, path: &str, token: &str) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: fanfare\r\nauthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+}
+
+async fn a_deletion_is_finished_though_the_caller_hangs_up() {
+    let (world, ann) = ann().await;
+    let preset = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9" })).await;
+    for _ in 0..3 {
+        ann.pushed(&preset, json!({ "delay": 3600 })).await;
+    }
+    let path = format!("/preset/{preset}/");
+    // While the database is being written the deletion cannot go on.
+    let busy = world.engine().store.write().await.unwrap();
+    send_and_hang_up(world.address(), "DELETE", &path, ann.token()).await;
+    for _ in 0..50 {
+        ann.get(&path).await.data();
+    }
+    drop(busy);
+    let deadline = Instant::now() + PATIENCE;
+    while ann.get(&path).await.status == 200 {
+        assert!(Instant::now() < deadline, "it is not gone");
+    }
+    while !ann.get("/task/?state=waiting").await.data()["items"].as_array().unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "it is gone, and tasks still wait because of it");
     }
 }
