@@ -1,6 +1,6 @@
 //! Makes, changes and removes Presets and Groups. What is stored always leads to its Services.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pushers::owner;
@@ -13,8 +13,11 @@ use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::{StoredPusher, Tx};
 
-/// Most dependents that one change may touch, directly and through others.
-const MOST_DEPENDENTS: usize = 1000;
+/// Most dependents, directly and through others, that a change of bases may touch: all are checked while nobody else
+/// can write.
+const MOST_DEPENDENTS: i64 = 1000;
+/// How many of them a refusal names.
+const SHOWN_DEPENDENTS: usize = 100;
 
 /// Checks and stores a new Pusher.
 ///
@@ -22,9 +25,10 @@ const MOST_DEPENDENTS: usize = 1000;
 /// If it is not valid, builds on what the caller may not build on, or the database fails.
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
-    check_bases(engine, caller, &pusher).await?;
-    check_chains(engine, &pusher, &[pusher.id().clone()]).await?;
+    // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
     let mut tx = engine.store.write().await?;
+    check_bases(engine, &mut tx, caller, &pusher).await?;
+    check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
     tx.commit().await?;
     Ok(pusher)
@@ -49,9 +53,9 @@ pub async fn change(
     let after = edit(before.clone())?;
     check_fields(&after)?;
     if before.bases() != after.bases() {
-        check_bases(engine, caller, &after).await?;
+        check_bases(engine, &mut tx, caller, &after).await?;
         let concerned = concerned_by(&mut tx, id).await?;
-        check_chains(engine, &after, &concerned).await?;
+        check_chains(engine, &mut tx, &after, &concerned).await?;
     }
     tx.update_pusher(engine.store.sealer(), &after).await?;
     tx.commit().await?;
@@ -101,10 +105,10 @@ fn check_fields(pusher: &StoredPusher) -> Result<()> {
 }
 
 /// Every base exists and may be built on.
-async fn check_bases(engine: &Engine, caller: &Caller, pusher: &StoredPusher) -> Result<()> {
+async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &StoredPusher) -> Result<()> {
     for base in pusher.bases() {
         let unknown = || Refusal::BaseUnknown(base.clone());
-        let found = engine.pusher(&base).await?.ok_or_else(unknown)?;
+        let found = load(engine, tx, &base).await?.ok_or_else(unknown)?;
         let relation = match Caller::relation(Some(caller), owner(&found)) {
             // An admin's own Pushers are built like anybody's.
             Relation::Admin => Relation::Stranger,
@@ -118,16 +122,15 @@ async fn check_bases(engine: &Engine, caller: &Caller, pusher: &StoredPusher) ->
 }
 
 /// With this Pusher as it is to be, each of these still leads to its Services.
-async fn check_chains(engine: &Engine, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
-    let candidate = as_pusher(pusher);
+async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
+    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher))]);
     for root in roots {
-        let mut loaded = std::collections::HashMap::from([(pusher.id().clone(), candidate.clone())]);
         loop {
             match follow(root, &|id| loaded.get(id).cloned()) {
                 Ok(_) => break,
                 Err(Unfollowed::Refused(refusal)) => return Err(refusal.into()),
                 Err(Unfollowed::NotLoaded(id)) => {
-                    let found = engine.pusher(&id).await?.ok_or_else(|| Refusal::BaseUnknown(id.clone()))?;
+                    let found = load(engine, tx, &id).await?.ok_or_else(|| Refusal::BaseUnknown(id.clone()))?;
                     loaded.insert(id, found);
                 }
             }
@@ -136,19 +139,22 @@ async fn check_chains(engine: &Engine, pusher: &StoredPusher, roots: &[PusherId]
     Ok(())
 }
 
+/// A Pusher as it stands in this transaction: the cache may hold what has just been replaced.
+async fn load(engine: &Engine, tx: &mut Tx, id: &PusherId) -> Result<Option<Pusher>> {
+    if let Some(service) = engine.catalogue.get(id.as_str()) {
+        return Ok(Some(Pusher::Service(service.spec.clone())));
+    }
+    Ok(tx.pusher(engine.store.sealer(), id).await?.as_ref().map(as_pusher))
+}
+
 /// A Pusher and everything that builds on it, directly or not.
 async fn concerned_by(tx: &mut Tx, id: &PusherId) -> Result<Vec<PusherId>> {
-    let mut seen = HashSet::from([id.clone()]);
-    let mut concerned = vec![id.clone()];
-    let mut next = 0;
-    while next < concerned.len() && concerned.len() < MOST_DEPENDENTS {
-        for dependent in tx.dependents_of(&concerned[next]).await? {
-            if seen.insert(dependent.clone()) {
-                concerned.push(dependent);
-            }
-        }
-        next += 1;
+    let mut concerned = tx.all_dependents_of(id, MOST_DEPENDENTS + 1).await?;
+    if concerned.len() > usize::try_from(MOST_DEPENDENTS).unwrap_or(usize::MAX) {
+        concerned.truncate(SHOWN_DEPENDENTS);
+        return Err(Refusal::PusherInUse(concerned).into());
     }
+    concerned.push(id.clone());
     Ok(concerned)
 }
 

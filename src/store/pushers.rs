@@ -291,6 +291,22 @@ impl Tx {
         Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
 
+    /// The Pushers that are built on this one, directly or through others, each once.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn all_dependents_of(&mut self, id: &PusherId, limit: i64) -> Result<Vec<PusherId>> {
+        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as(
+            "WITH RECURSIVE above (id) AS (
+                SELECT pusher_id FROM pusher_base WHERE base_id = $1
+                UNION
+                SELECT pusher_base.pusher_id FROM pusher_base JOIN above ON pusher_base.base_id = above.id
+             )
+             SELECT id FROM above ORDER BY id LIMIT $2")
+            .bind(id.as_str().to_owned()).bind(limit).fetch_all(conn).await)?;
+        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
+    }
+
     async fn insert_bases(&mut self, pusher: &StoredPusher) -> Result<()> {
         for base in pusher.bases() {
             on!(self, conn => sqlx::query("INSERT INTO pusher_base (pusher_id, base_id) VALUES ($1, $2)")
