@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_layer::Identity;
 
+use crate::domain::time::Timestamp;
 use crate::flow::Engine;
 use crate::flow::deliver::{deliver, interrupted};
-use crate::store::{Claimed, Finish, Store};
+use crate::store::{Claim, Claimed, Finish, Store};
 
 /// How often leases of dead workers are looked for.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -142,15 +143,9 @@ async fn claim_due(
         }
         match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
             Ok(found) => {
-                for claim in found {
-                    signal.agenda().claimed(&claim.lane, claim.tasks.len(), claim.next_due);
-                    for task in claim.tasks {
-                        let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
-                        engine.metrics.started_late_by(Duration::from_millis(late));
-                        // Room was counted before the claim, so the channel has it.
-                        if claims.send(Task::new(task)).await.is_err() {
-                            return;
-                        }
+                for (claim, (_, most)) in found.into_iter().zip(&picks) {
+                    if !hand_over(&engine, &claims, claim, *most, now).await {
+                        return;
                     }
                 }
             }
@@ -161,6 +156,40 @@ async fn claim_due(
             }
         }
     }
+}
+
+/// Gives the claimed tasks of a lane to the workers, and tells the agenda what the lane has next; `false` once there are
+/// no workers any more.
+async fn hand_over(
+    engine: &Engine,
+    claims: &mpsc::Sender<Task<Claimed>>,
+    claim: Claim,
+    most: i64,
+    now: Timestamp,
+) -> bool {
+    let count = claim.tasks.len();
+    // A full claim leaves more behind, as like as not; asking when would only cost time.
+    let full = i64::try_from(count).is_ok_and(|count| count >= most);
+    engine.store.signal().agenda().claimed(&claim.lane, count, full.then_some(now.0));
+    for task in claim.tasks {
+        let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
+        engine.metrics.started_late_by(Duration::from_millis(late));
+        // Room was counted before the claim, so the channel has it.
+        if claims.send(Task::new(task)).await.is_err() {
+            return false;
+        }
+    }
+    if !full {
+        let next = match engine.store.next_due(&claim.lane).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(?error, "a lane's next task could not be looked up; it is tried again");
+                Some(now.plus_ms(500).0)
+            }
+        };
+        engine.store.signal().note(next.map(|due| (claim.lane.as_str(), due)));
+    }
+    true
 }
 
 /// Takes over what dead workers left, and surveys the lanes, at intervals; both are safety nets.

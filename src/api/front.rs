@@ -51,8 +51,9 @@ where
     async fn call(&self, request: Request) -> Result<Response> {
         let plain = matches!(*request.method(), Method::GET | Method::POST);
         match plain.then(|| Push::of_path(request.uri().path())).flatten() {
-            Some(target) => self.push(request, target).await,
-            None => self.routes.call(request).await.map(Into::into),
+            // Boxed: what surrounds this call then moves a pointer about and not kilobytes of state.
+            Some(target) => Box::pin(self.push(request, target)).await,
+            None => Box::pin(self.routes.call(request)).await.map(Into::into),
         }
     }
 }

@@ -1,29 +1,27 @@
 //! Group commit: pushes that arrive together share one transaction, so that a durable answer costs a fraction of a
 //! flush to disk.
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::rows::{MOST_ROWS, Rows};
 use super::tasks::NewTask;
-use super::{Db, Signal, Tx, on};
+use super::{Db, Signal, directly};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 
-/// Most pushes in one commit, and most that may queue for the next ones before callers are turned away.
-const MOST_IN_COMMIT: usize = 512;
+/// Most pushes that may queue for a commit before callers are turned away.
 const MOST_QUEUED: usize = 8192;
 
-/// Most rows in one statement. There is one text for each number of rows, so each is prepared once and a usual group
-/// is one statement.
-const MOST_ROWS: usize = 64;
-const COLUMNS: usize = 12;
-/// How often the writer looks whether more requests have come meanwhile before it begins a commit.
-const LOOKS: usize = 2;
-
-static INSERTS: [OnceLock<(String, String)>; MOST_ROWS] = [const { OnceLock::new() }; MOST_ROWS];
+static INSERT: Rows = Rows::new(
+    "INSERT INTO task (id, owner, pusher_id, service, name, position, fallback, state, lane, run_at, payload, \
+     created_at) VALUES ",
+    &[""; 12],
+    "",
+);
 
 struct Entry {
     tasks: Vec<NewTask>,
@@ -37,11 +35,17 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the writer; it ends when the last handle is gone.
-    pub(super) fn start(db: Db, signal: Arc<Signal>) -> Self {
+    /// Starts the writer; it ends when the last handle is gone. It has a thread of its own: among the requests it would
+    /// wait for its turn behind those that it has just answered, while the database has nothing to do.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn start(db: Db, signal: Arc<Signal>) -> std::io::Result<Self> {
         let (entries, arrived) = mpsc::channel(MOST_QUEUED);
-        tokio::spawn(write_groups(db, signal, arrived));
-        Self { entries }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let write = move || runtime.block_on(write_groups(db, signal, arrived));
+        std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
+        Ok(Self { entries })
     }
 
     /// Returns once the tasks are durable.
@@ -57,19 +61,24 @@ impl Recorder {
 }
 
 async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<Entry>) {
-    let mut group = Vec::with_capacity(MOST_IN_COMMIT);
-    let mut callers = Vec::with_capacity(MOST_IN_COMMIT);
-    while arrived.recv_many(&mut group, MOST_IN_COMMIT).await > 0 {
-        gather(&mut arrived, &mut group).await;
-        let mut tasks = Vec::with_capacity(group.len());
-        for entry in group.drain(..) {
-            tasks.extend(entry.tasks);
-            callers.push(entry.done);
+    let mut waiting = VecDeque::with_capacity(MOST_ROWS);
+    let mut fresh = Vec::with_capacity(MOST_ROWS);
+    loop {
+        // What was left over goes first; only an empty table waits for more.
+        if waiting.is_empty() && arrived.recv_many(&mut fresh, MOST_ROWS).await == 0 {
+            return;
         }
-        let waiting = earliest(&tasks);
-        let committed = match commit(&db, tasks).await {
+        waiting.extend(fresh.drain(..));
+        while waiting.len() < MOST_ROWS
+            && let Ok(entry) = arrived.try_recv()
+        {
+            waiting.push_back(entry);
+        }
+        let (tasks, callers) = next_group(&mut waiting);
+        let due = earliest(&tasks);
+        let committed = match insert(&db, tasks).await {
             Ok(()) => {
-                signal.note(waiting.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+                signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
                 true
             }
             Err(error) => {
@@ -77,27 +86,21 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
                 false
             }
         };
-        for caller in callers.drain(..) {
+        for caller in callers {
             // A caller that went away does not need the answer.
             let _ = caller.send(committed);
         }
     }
 }
 
-/// Lets requests that are being read just now join the group: a commit for the first of them alone would make the
-/// others wait for the next. Gives way to them, and goes on as soon as no more come; idle, that costs microseconds.
-async fn gather(arrived: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
-    let mut looks = 0;
-    while looks < LOOKS && group.len() < MOST_IN_COMMIT {
-        tokio::task::yield_now().await;
-        looks += 1;
-        while group.len() < MOST_IN_COMMIT
-            && let Ok(entry) = arrived.try_recv()
-        {
-            group.push(entry);
-            looks = 0;
-        }
+/// As many whole pushes as one statement takes: a push is never split between two commits.
+fn next_group(waiting: &mut VecDeque<Entry>) -> (Vec<NewTask>, Vec<oneshot::Sender<bool>>) {
+    let (mut tasks, mut callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
+    while let Some(entry) = waiting.pop_front_if(|entry| tasks.len() + entry.tasks.len() <= MOST_ROWS) {
+        tasks.extend(entry.tasks);
+        callers.push(entry.done);
     }
+    (tasks, callers)
 }
 
 /// Each lane with a task that waits, and when its first one is due.
@@ -114,26 +117,14 @@ fn earliest(tasks: &[NewTask]) -> HashMap<String, i64> {
     lanes
 }
 
-async fn commit(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
-    let mut tx = db.write().await?;
-    let mut left = tasks.len();
-    let mut tasks = tasks.into_iter();
-    while left > 0 {
-        let rows = left.min(MOST_ROWS);
-        let (question_marks, numbered) = INSERTS[rows - 1].get_or_init(|| insert_texts(rows));
-        let text: &'static str = match db {
-            Db::Sqlite { .. } => question_marks,
-            Db::Postgres(_) => numbered,
-        };
-        insert(&mut tx, text, tasks.by_ref().take(rows)).await?;
-        left -= rows;
+/// One statement, and so one commit.
+async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
     }
-    tx.commit().await
-}
-
-async fn insert(tx: &mut Tx, sql: &'static str, tasks: impl Iterator<Item = NewTask>) -> Result<()> {
-    on!(tx, conn => {
-        let mut query = sqlx::query::<Db>(sql);
+    let text = INSERT.text(db, tasks.len());
+    directly!(db, conn => {
+        let mut query = sqlx::query::<Dialect>(text);
         for task in tasks {
             query = query
                 .bind(task.id.into_string())
@@ -152,23 +143,4 @@ async fn insert(tx: &mut Tx, sql: &'static str, tasks: impl Iterator<Item = NewT
         query.execute(conn).await.map(drop)
     })?;
     Ok(())
-}
-
-/// The statement for so many rows, for SQLite and for PostgreSQL. The fork: SQLite looks a numbered mark up by name for
-/// every value that is bound, a plain `?` it does not.
-fn insert_texts(rows: usize) -> (String, String) {
-    (insert_text(rows, |_| "?".to_owned()), insert_text(rows, |at| format!("${at}")))
-}
-
-fn insert_text(rows: usize, mark: impl Fn(usize) -> String) -> String {
-    let row = |at: usize| {
-        let marks: Vec<String> = (1..=COLUMNS).map(|column| mark(at * COLUMNS + column)).collect();
-        format!("({})", marks.join(", "))
-    };
-    let values: Vec<String> = (0..rows).map(row).collect();
-    format!(
-        "INSERT INTO task (id, owner, pusher_id, service, name, position, fallback, state, lane, run_at, payload, \
-         created_at) VALUES {}",
-        values.join(", ")
-    )
 }

@@ -6,8 +6,9 @@
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
+use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
-use super::{Db, Store, Tx, on};
+use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{AccountId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -37,8 +38,14 @@ pub struct Claimed {
 pub struct Claim {
     pub lane: String,
     pub tasks: Vec<Claimed>,
-    /// When the lane's next waiting task is due, as of the claim.
-    pub next_due: Option<i64>,
+}
+
+impl Claim {
+    fn new(lane: &str, mut tasks: Vec<Claimed>) -> Self {
+        // RETURNING has no order of its own.
+        tasks.sort_by(|a, b| (a.run_at, &a.id).cmp(&(b.run_at, &b.id)));
+        Self { lane: lane.to_owned(), tasks }
+    }
 }
 
 /// How an attempt ended, to be recorded.
@@ -68,6 +75,28 @@ pub enum FinishState {
         code: String,
         message: String,
     },
+}
+
+/// The columns that a finish sets.
+struct FinishRow {
+    state: &'static str,
+    run_at: Option<i64>,
+    finished_at: Option<i64>,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl FinishRow {
+    fn of(finish: &Finish) -> Self {
+        let now = Some(finish.now.0);
+        let problem = |code: &String, message: &String| (Some(code.clone()), Some(message.clone()));
+        let (state, run_at, finished_at, (code, message)) = match &finish.state {
+            FinishState::Succeeded => ("succeeded", None, now, (None, None)),
+            FinishState::Failed { code, message } => ("failed", None, now, problem(code, message)),
+            FinishState::Again { run_at, code, message } => ("waiting", Some(run_at.0), None, problem(code, message)),
+        };
+        Self { state, run_at, finished_at, code, message }
+    }
 }
 
 /// A lane that has a task waiting from this time on.
@@ -102,6 +131,16 @@ where
     }
 }
 
+static FINISH: Rows = Rows::new(
+    "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (VALUES ",
+    &["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT"],
+    ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
+     finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
+     attempt_log = done.attempt_log, worker = NULL, lease_until = NULL
+     FROM done WHERE task.id = done.id AND task.attempt = done.attempt AND task.state = 'running'
+     AND task.worker = {worker}",
+);
+
 const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
     started_at = COALESCE(started_at, $3)
     WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
@@ -132,36 +171,84 @@ impl Store {
             Db::Sqlite { .. } => CLAIM_SQLITE,
             Db::Postgres(_) => CLAIM_POSTGRES,
         };
-        let mut tx = self.write().await?;
         let mut claims = Vec::with_capacity(lanes.len());
-        for (lane, most) in lanes {
-            let mut tasks: Vec<Claimed> = on!(&mut tx, conn => sqlx::query_as(sql)
+        if let [(lane, most)] = lanes {
+            let tasks: Vec<Claimed> = directly!(&self.db, conn => sqlx::query_as(sql)
                 .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
                 .fetch_all(conn).await)?;
-            // RETURNING has no order of its own.
-            tasks.sort_by(|a, b| (a.run_at, &a.id).cmp(&(b.run_at, &b.id)));
-            let next_due = tx.next_due(lane).await?;
-            claims.push(Claim { lane: lane.clone(), tasks, next_due });
+            claims.push(Claim::new(lane, tasks));
+            return Ok(claims);
+        }
+        let mut tx = self.write().await?;
+        for (lane, most) in lanes {
+            let tasks: Vec<Claimed> = on!(&mut tx, conn => sqlx::query_as(sql)
+                .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
+                .fetch_all(conn).await)?;
+            claims.push(Claim::new(lane, tasks));
         }
         tx.commit().await?;
         Ok(claims)
     }
 
-    /// Records how attempts ended, all in one commit. Those whose lease was lost change nothing.
+    /// When the next waiting task of a lane is due.
     ///
     /// # Errors
-    /// If the database fails; nothing is recorded then.
+    /// If the database fails.
+    pub async fn next_due(&self, lane: &str) -> Result<Option<i64>> {
+        let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
+            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
+            .bind(lane.to_owned()).fetch_one(conn).await)?;
+        Ok(due)
+    }
+
+    /// Records how attempts ended. Those whose lease was lost change nothing.
+    ///
+    /// # Errors
+    /// If the database fails. What was recorded already is recorded again to no effect if the call is repeated.
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
-        let mut tx = self.write().await?;
-        let mut released = Vec::new();
-        for finish in finishes {
-            let counted = tx.finish(worker, finish).await?;
-            if counted && let Some(release) = tx.after_finish(finish).await? {
-                released.push(release);
-            }
+        let (steps, single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
+        for group in single.chunks(MOST_ROWS) {
+            self.finish_group(worker, group).await?;
         }
+        for step in steps {
+            self.finish_step(worker, step).await?;
+        }
+        let again = finishes.iter().filter_map(|finish| match &finish.state {
+            FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
+            FinishState::Succeeded | FinishState::Failed { .. } => None,
+        });
+        self.signal.note(again);
+        Ok(())
+    }
+
+    /// Tasks that nothing else depends on: all in one statement.
+    async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
+        let text = FINISH.text(&self.db, finishes.len());
+        directly!(&self.db, conn => {
+            let mut query = sqlx::query::<Dialect>(text);
+            for finish in finishes {
+                let row = FinishRow::of(finish);
+                query = query
+                    .bind(finish.id.as_str().to_owned())
+                    .bind(finish.attempt)
+                    .bind(row.state)
+                    .bind(row.run_at)
+                    .bind(row.finished_at)
+                    .bind(row.code)
+                    .bind(row.message)
+                    .bind(finish.attempt_log.clone());
+            }
+            query.bind(worker.to_owned()).execute(conn).await.map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// A step of a `fallback` Group, and what it means for the next ones, in one transaction.
+    async fn finish_step(&self, worker: &str, finish: &Finish) -> Result<()> {
+        let mut tx = self.write().await?;
+        let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
         tx.commit().await?;
-        self.signal.note_releases(&released);
+        self.signal.note(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
         Ok(())
     }
 
@@ -217,31 +304,18 @@ impl Store {
 }
 
 impl Tx {
-    async fn next_due(&mut self, lane: &str) -> Result<Option<i64>> {
-        let (due,): (Option<i64>,) = on!(self, conn => sqlx::query_as(
-            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
-            .bind(lane.to_owned()).fetch_one(conn).await)?;
-        Ok(due)
-    }
-
     /// Records one finish; `false` if the lease was lost.
     async fn finish(&mut self, worker: &str, finish: &Finish) -> Result<bool> {
-        let (state, run_at, finished_at, code, message) = match &finish.state {
-            FinishState::Succeeded => ("succeeded", None, Some(finish.now.0), None, None),
-            FinishState::Failed { code, message } => ("failed", None, Some(finish.now.0), Some(code), Some(message)),
-            FinishState::Again { run_at, code, message } => {
-                ("waiting", Some(run_at.0), None, Some(code), Some(message))
-            }
-        };
+        let row = FinishRow::of(finish);
         let changed = on!(self, conn => sqlx::query(
             "UPDATE task SET state = $1, run_at = COALESCE($2, run_at), finished_at = $3, error_code = $4,
              error_message = $5, attempt_log = $6, worker = NULL, lease_until = NULL
              WHERE id = $7 AND worker = $8 AND attempt = $9 AND state = 'running'")
-            .bind(state)
-            .bind(run_at)
-            .bind(finished_at)
-            .bind(code.cloned())
-            .bind(message.cloned())
+            .bind(row.state)
+            .bind(row.run_at)
+            .bind(row.finished_at)
+            .bind(row.code)
+            .bind(row.message)
             .bind(finish.attempt_log.clone())
             .bind(finish.id.as_str().to_owned())
             .bind(worker.to_owned())
@@ -250,17 +324,16 @@ impl Tx {
         Ok(changed == 1)
     }
 
-    /// What a finish means for others: a retry to wait for, or the next step of a `fallback` Group.
-    async fn after_finish(&mut self, finish: &Finish) -> Result<Option<Release>> {
+    /// What the end of a step means for the others: a success skips them, a failure starts the next.
+    async fn after_step(&mut self, finish: &Finish) -> Result<Option<Release>> {
         match &finish.state {
-            FinishState::Again { run_at, .. } => Ok(Some(Release { lane: finish.lane.clone(), run_at: run_at.0 })),
-            FinishState::Succeeded if finish.fallback => {
+            FinishState::Again { .. } => Ok(None),
+            FinishState::Succeeded => {
                 let push = push_of(&finish.id)?;
                 self.skip_held(&push, finish.now).await?;
                 Ok(None)
             }
-            FinishState::Failed { .. } if finish.fallback => self.start_next_held(&finish.id, finish.now).await,
-            FinishState::Succeeded | FinishState::Failed { .. } => Ok(None),
+            FinishState::Failed { .. } => self.start_next_held(&finish.id, finish.now).await,
         }
     }
 

@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::queue::Release;
 use crate::domain::agenda::{Agenda, Limits};
 
 /// The agenda of this node and the bell beside it.
@@ -36,11 +35,6 @@ impl Signal {
         if news {
             self.bell.notify_one();
         }
-    }
-
-    /// As `note`, for what the queue released.
-    pub fn note_releases(&self, released: &[Release]) {
-        self.note(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
     }
 
     /// A task of this lane no longer runs.

@@ -49,7 +49,7 @@ async fn every_way_to_fail_has_its_code() {
         (Play::CloseEarly, "webhook:connection_lost", Value::Null),
         (Play::CloseInBody, "webhook:connection_lost", json!(200)),
         (Play::status(301).with_header("location", "/elsewhere"), "webhook:http_301", json!(301)),
-        (Play::status(400), "webhook:bad_request", json!(400)),
+        (Play::status(400), "webhook:http_400", json!(400)),
         (Play::status(403), "webhook:forbidden", json!(403)),
         (Play::status(429), "webhook:too_fast", json!(429)),
         (Play::status(500), "webhook:http_500", json!(500)),
