@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::NewTask;
-use super::{Db, Signal, directly};
+use super::{Db, Signal, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 
@@ -50,6 +50,9 @@ impl Recorder {
 
     /// Returns once the tasks are durable.
     pub(super) async fn record(&self, tasks: Vec<NewTask>) -> Result<()> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let (done, committed) = oneshot::channel();
         let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
         self.entries.try_send(Entry { tasks, done }).map_err(|_| busy())?;
@@ -93,10 +96,12 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
     }
 }
 
-/// As many whole pushes as one statement takes: a push is never split between two commits.
+/// As many whole pushes as one statement takes, and at least one: a push is never split between two commits.
 fn next_group(waiting: &mut VecDeque<Entry>) -> (Vec<NewTask>, Vec<oneshot::Sender<bool>>) {
     let (mut tasks, mut callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
-    while let Some(entry) = waiting.pop_front_if(|entry| tasks.len() + entry.tasks.len() <= MOST_ROWS) {
+    while let Some(entry) =
+        waiting.pop_front_if(|entry| tasks.is_empty() || tasks.len() + entry.tasks.len() <= MOST_ROWS)
+    {
         tasks.extend(entry.tasks);
         callers.push(entry.done);
     }
@@ -117,30 +122,57 @@ fn earliest(tasks: &[NewTask]) -> HashMap<String, i64> {
     lanes
 }
 
-/// One statement, and so one commit.
+/// Binds the columns of one task.
+macro_rules! bind_task {
+    ($query:expr, $task:expr) => {{
+        let task = $task;
+        $query
+            .bind(task.id.into_string())
+            .bind(task.owner.into_string())
+            .bind(task.pusher_id.into_string())
+            .bind(task.service)
+            .bind(task.name)
+            .bind(task.position)
+            .bind(task.fallback)
+            .bind(task.state.as_str())
+            .bind(task.lane)
+            .bind(task.run_at.0)
+            .bind(task.payload)
+            .bind(task.created_at.0)
+    }};
+}
+
+/// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
 async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
-    if tasks.is_empty() {
-        return Ok(());
+    if tasks.len() > MOST_ROWS {
+        return insert_many(db, tasks).await;
     }
     let text = INSERT.text(db, tasks.len());
     directly!(db, conn => {
         let mut query = sqlx::query::<Dialect>(text);
         for task in tasks {
-            query = query
-                .bind(task.id.into_string())
-                .bind(task.owner.into_string())
-                .bind(task.pusher_id.into_string())
-                .bind(task.service)
-                .bind(task.name)
-                .bind(task.position)
-                .bind(task.fallback)
-                .bind(task.state.as_str())
-                .bind(task.lane)
-                .bind(task.run_at.0)
-                .bind(task.payload)
-                .bind(task.created_at.0);
+            query = bind_task!(query, task);
         }
         query.execute(conn).await.map(drop)
     })?;
     Ok(())
+}
+
+async fn insert_many(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+    let mut tx = db.write().await?;
+    let mut left = tasks.len();
+    let mut tasks = tasks.into_iter();
+    while left > 0 {
+        let rows = left.min(MOST_ROWS);
+        let text = INSERT.text(db, rows);
+        on!(&mut tx, conn => {
+            let mut query = sqlx::query::<Db>(text);
+            for task in tasks.by_ref().take(rows) {
+                query = bind_task!(query, task);
+            }
+            query.execute(conn).await.map(drop)
+        })?;
+        left -= rows;
+    }
+    tx.commit().await
 }

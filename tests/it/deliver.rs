@@ -50,8 +50,8 @@ async fn every_way_to_fail_has_its_code() {
         (Play::CloseInBody, "webhook:connection_lost", json!(200)),
         (Play::status(301).with_header("location", "/elsewhere"), "webhook:http_301", json!(301)),
         (Play::status(400), "webhook:http_400", json!(400)),
-        (Play::status(403), "webhook:forbidden", json!(403)),
-        (Play::status(429), "webhook:too_fast", json!(429)),
+        (Play::status(403), "webhook:http_403", json!(403)),
+        (Play::status(429), "webhook:http_429", json!(429)),
         (Play::status(500), "webhook:http_500", json!(500)),
         (Play::status(599), "webhook:http_599", json!(599)),
     ] {
