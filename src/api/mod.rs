@@ -16,6 +16,7 @@ pub mod health;
 pub mod input;
 pub mod messages;
 pub mod object;
+pub mod own;
 pub mod page;
 pub mod preset;
 pub mod push;
