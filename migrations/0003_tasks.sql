@@ -8,7 +8,6 @@ CREATE TABLE task (
     service TEXT NOT NULL,
     -- The member's name in a Group.
     name TEXT,
-    position BIGINT NOT NULL,
     fallback BOOLEAN NOT NULL,
     state TEXT NOT NULL,
     -- Account and destination host: the unit in which concurrency is limited.

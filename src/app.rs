@@ -153,8 +153,15 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// If a definition is broken: every one, with path, line and reason.
 pub fn load_catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let folder = config.data_dir.join("services");
-    let folder = folder.is_dir().then_some(folder);
-    Catalogue::load(folder.as_deref()).map_err(|errors| {
+    load_services(folder.is_dir().then_some(folder.as_path()))
+}
+
+/// The embedded Services and those in a folder.
+///
+/// # Errors
+/// As `load_catalogue`.
+pub fn load_services(folder: Option<&Path>) -> anyhow::Result<Catalogue> {
+    Catalogue::load(folder).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
@@ -185,7 +192,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
-        lease: config.delivery.attempt_timeout() + LEASE_MARGIN,
+        lease: tuning.attempt_timeout + LEASE_MARGIN,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
     })

@@ -68,7 +68,6 @@ fn task(number: u64, own: &AccountId, host: &str) -> NewTask {
         pusher_id: PusherId::new("0123456789abcdefghjkmnpqrs"),
         service: "webhook".to_owned(),
         name: None,
-        position: 0,
         fallback: false,
         state: TaskState::Waiting,
         run_at: now.plus_ms(TOMORROW_MS + i64::try_from(number).unwrap_or(0)),

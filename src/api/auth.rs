@@ -47,14 +47,6 @@ impl Auth {
             None => Err(Error::Unauthorized(AuthProblem::Missing).into()),
         }
     }
-
-    /// The caller, if a token was sent; one that does not stand is an error all the same.
-    ///
-    /// # Errors
-    /// 401 if the token does not stand.
-    pub async fn optional(&self, engine: &Engine) -> Result<Option<Caller>, ApiError> {
-        optional(engine, self.token()).await
-    }
 }
 
 /// The caller that a token proves, if there is a token.

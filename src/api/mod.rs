@@ -28,7 +28,7 @@ pub mod task;
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Response, Route, get};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::frame::{FrameOptions, Routes, frame};
@@ -54,17 +54,6 @@ pub enum Tag {
     Account,
 }
 
-type Operations = (
-    push::PushApi,
-    revoke::RevokeApi,
-    task::TaskApi,
-    pusher::PusherApi,
-    preset::PresetApi,
-    group::GroupApi,
-    service::ServiceApi,
-    account::AccountApi,
-);
-
 /// What a reader of the document must know before the first call.
 const ABOUT: &str = "A push server: one HTTP call becomes messages on any channel.\n\n\
     Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says. Every answer is \
@@ -73,7 +62,7 @@ const ABOUT: &str = "A push server: one HTTP call becomes messages on any channe
     `Authorization: Bearer`, or into the parameter `_token`. Times are RFC 3339 in UTC. Lists take `limit` and \
     `cursor`, and answer `next_cursor`, which is null on the last page. `X-Request-Id` is taken and given back.";
 
-fn operations() -> OpenApiService<Operations, ()> {
+fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
     let all = (
         push::PushApi,
         revoke::RevokeApi,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::print;
 use crate::api::pusher::outgoing;
-use crate::app::{SystemClock, load_catalogue};
+use crate::app::{SystemClock, load_catalogue, load_services};
 use crate::config::Config;
 use crate::domain::id::time_ordered;
 use crate::domain::params::Params;
@@ -103,8 +103,7 @@ fn check(config: &Config, places: &[PathBuf]) -> anyhow::Result<()> {
     }
     for place in places {
         if place.is_dir() {
-            let loaded = Catalogue::load(Some(place)).map_err(|errors| anyhow::anyhow!("{}", lines(&errors)))?;
-            services.extend(loaded.all().cloned());
+            services.extend(load_services(Some(place))?.all().cloned());
         } else {
             let name = place.display().to_string();
             let source = std::fs::read_to_string(place).with_context(|| format!("cannot read {name}"))?;
@@ -117,10 +116,6 @@ fn check(config: &Config, places: &[PathBuf]) -> anyhow::Result<()> {
         bail!("{}", problems.join("\n"));
     }
     print(&format!("{} Services are in order\n", services.len()))
-}
-
-fn lines<T: ToString>(errors: &[T]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<()> {

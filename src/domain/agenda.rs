@@ -136,11 +136,6 @@ impl Agenda {
             .min()
     }
 
-    /// How many tasks run.
-    pub fn running(&self) -> usize {
-        self.running
-    }
-
     fn room(&self, name: &str, lane: &Lane) -> usize {
         let (owner, host) = parts(name);
         let left = |limit: usize, used: usize| limit.saturating_sub(used);
@@ -246,7 +241,7 @@ mod tests {
         let mut agenda = agenda();
         agenda.note("ann@hangs", 0);
         fill(&mut agenda, 10);
-        assert_eq!(agenda.running(), 4);
+        assert_eq!(agenda.running, 4);
         assert_eq!(agenda.next_wake(), None, "no room at that host");
         agenda.note("ann@works", 0);
         assert_eq!(fill(&mut agenda, 10), [("ann@works".to_owned(), 2)], "an account leaves a quarter to others");
@@ -272,7 +267,7 @@ mod tests {
             agenda.note(&lane(owner, "a"), 0);
         }
         fill(&mut agenda, 0);
-        assert_eq!(agenda.running(), 4);
+        assert_eq!(agenda.running, 4);
     }
 
     #[test]

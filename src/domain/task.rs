@@ -49,11 +49,6 @@ impl TaskState {
     pub fn is_revocable(self) -> bool {
         matches!(self, Self::Waiting | Self::Held)
     }
-
-    /// Whether nothing more will happen to it by itself.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Revoked | Self::Skipped)
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::pushers::owner;
 use super::{Caller, Engine};
 use crate::domain::agenda::lane;
-use crate::domain::id::{PushId, PusherId, TaskId, time_ordered};
+use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::permission::{Action, Relation, may};
 use crate::domain::pusher::Strategy;
 use crate::domain::refusal::Refusal;
@@ -71,12 +71,7 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
             state,
             run_at: delivery.due,
         });
-        tasks.push(NewTask {
-            fallback,
-            state,
-            position: i64::try_from(position).unwrap_or(i64::MAX),
-            ..task(engine, holder, id, task_id, delivery, now)?
-        });
+        tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
     }
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
     engine.store.record(tasks).await?;
@@ -104,11 +99,10 @@ fn task(
     })?;
     let text = serde_json::to_string(&params).map_err(|e| Error::Broken(e.into()))?;
     Ok(NewTask {
-        owner: crate::domain::id::AccountId::new(holder),
+        owner: AccountId::new(holder),
         pusher_id: pusher_id.clone(),
         service: service.spec.id.clone(),
         name,
-        position: 0,
         fallback: false,
         state: TaskState::Waiting,
         lane: lane(holder, &host),

@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 const MOST_QUEUED: usize = 8192;
 
 static INSERT: Rows = Rows::new(
-    "INSERT INTO task (id, owner, pusher_id, service, name, position, fallback, state, lane, run_at, payload, \
+    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
      created_at) VALUES ",
-    &[""; 12],
+    &[""; 11],
     "",
 );
 
@@ -132,7 +132,6 @@ macro_rules! bind_task {
             .bind(task.pusher_id.into_string())
             .bind(task.service)
             .bind(task.name)
-            .bind(task.position)
             .bind(task.fallback)
             .bind(task.state.as_str())
             .bind(task.lane)

@@ -9,7 +9,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
 use super::{Db, Store, Tx, directly, on};
-use crate::domain::id::{AccountId, PusherId, TaskId};
+use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
@@ -281,8 +281,8 @@ impl Store {
         Ok(rows.len())
     }
 
-    /// Tells the agenda of every lane with a waiting task, and when its next one is due. Steps from lane to lane in the index, so that a
-    /// million tasks of few lanes cost little.
+    /// Tells the agenda of every lane with a waiting task, and when its next one is due. Steps from lane to lane in the
+    /// index, so that a million tasks of few lanes cost little.
     ///
     /// # Errors
     /// If the database fails.
@@ -351,6 +351,6 @@ impl Tx {
     }
 }
 
-fn push_of(id: &TaskId) -> Result<crate::domain::id::PushId> {
+fn push_of(id: &TaskId) -> Result<PushId> {
     id.push().ok_or_else(|| Error::Broken(anyhow::anyhow!("task id {id} has no push")))
 }

@@ -21,8 +21,6 @@ pub struct NewTask {
     pub service: String,
     /// The member's name in a Group.
     pub name: Option<String>,
-    /// Its place in the push, from 0.
-    pub position: i64,
     /// Whether it is a step of a `fallback` Group.
     pub fallback: bool,
     /// `Waiting`, or `Held` behind another step.

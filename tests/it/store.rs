@@ -149,7 +149,6 @@ pub fn task(at: i64, position: usize, host: &str) -> NewTask {
         pusher_id: PusherId::new("preset"),
         service: "webhook".to_owned(),
         name: (position > 0).then(|| format!("p{position}")),
-        position: i64::try_from(position).unwrap(),
         fallback: false,
         state: TaskState::Waiting,
         lane: format!("ann@{host}"),
