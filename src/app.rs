@@ -212,18 +212,20 @@ fn sqlite(config: &Config, file: &Path) -> Location {
     Location::Sqlite { file: file.to_owned(), durable: config.database.synchronous == Synchronous::Full }
 }
 
-/// Makes the data folder, and takes it for this process alone if the database is in it.
+/// Makes the data folder, and takes an embedded database for this process alone.
 fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-    if matches!(location(config), Location::Postgres { .. }) {
-        return Ok(None);
-    }
-    let path = folder.join("lock");
+    let Location::Sqlite { file, .. } = location(config) else { return Ok(None) };
+    // Beside the database: servers with data folders of their own may be given the same file.
+    let (path, taken) = match &config.database_url {
+        None => (folder.join("lock"), folder),
+        Some(_) => (file.with_added_extension("lock"), &file),
+    };
     let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", folder.display()),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", taken.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }

@@ -62,6 +62,19 @@ async fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test]
+async fn a_second_server_on_the_same_database_is_refused_whatever_its_folder() {
+    let first = Program::new();
+    let file = first.folder().join("own.db");
+    let url = format!("sqlite:{}", file.display());
+    let first = first.with("FANFARE_DATABASE_URL", &url);
+    let server = first.serve().await;
+    let second = Program::new().with("FANFARE_DATABASE_URL", &url).run(&["serve"]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.contains(&format!("another fanfare runs on {}", file.display())), "{}", second.err);
+    assert_eq!(plain::get(server.address, "/readyz").await.status, 200, "the first goes on");
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_told() {
     let server = Program::new().serve().await;
     let second = Program::new().with("FANFARE_LISTEN", &server.address.to_string()).run(&["serve"]).await;
