@@ -14,12 +14,12 @@ use poem::http::{HeaderValue, Uri, Version, header};
 
 use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response, Result};
 use serde_json::Value;
-use tracing::Instrument;
 
 use super::envelope::{ApiError, BadRequest};
 use super::fault::{self, TooLarge};
 use super::messages::{Language, speaking};
 use crate::domain::id::unguessable;
+use crate::logs::in_request;
 use crate::metrics::Metrics;
 
 /// The header that carries the request id, in and out.
@@ -118,7 +118,7 @@ impl<E: Endpoint> Endpoint for Frame<E> {
         request.set_data(language);
         trim_slash(request.uri_mut());
 
-        let span = tracing::info_span!("request", request_id = %id);
+        let logged = id.clone();
         let work = async {
             let (mut response, route) = self.answer(request).await;
             finish(&mut response, &id);
@@ -135,7 +135,7 @@ impl<E: Endpoint> Endpoint for Frame<E> {
             }
             response
         };
-        Ok(speaking(language, work.instrument(span)).await)
+        Ok(speaking(language, in_request(logged, work)).await)
     }
 }
 

@@ -277,6 +277,7 @@ fn the_log_names_the_route_and_neither_pusher_nor_content_nor_token() {
     let lines = Lines::default();
     let sink = lines.clone();
     let logger = tracing_subscriber::fmt()
+        .fmt_fields(crate::logs::TextFields::default())
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
         .with_writer(move || sink.clone())
