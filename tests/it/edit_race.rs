@@ -127,8 +127,8 @@ async fn a_deletion_is_finished_though_the_caller_hangs_up() {
         ann.pushed(&preset, json!({ "delay": 3600 })).await;
     }
     let path = format!("/preset/{preset}/");
-    // While the database is being written the deletion cannot go on.
-    let busy = world.engine().store.write().await.unwrap();
+    // While somebody else edits the deletion cannot go on.
+    let busy = world.engine().store.edit().await.unwrap();
     send_and_hang_up(world.address(), "DELETE", &path, ann.token()).await;
     for _ in 0..50 {
         ann.get(&path).await.data();

@@ -15,7 +15,7 @@ use fanfare::store::{
 };
 use tempfile::TempDir;
 
-use crate::support::world::{DATABASE, Database, both};
+use crate::support::database::{CONNECTIONS, Database, Fresh, both};
 
 both!(
     only_the_key_of_the_first_start_opens_it,
@@ -40,8 +40,9 @@ both!(
 /// A database of its own, and what is needed to open it again.
 pub struct Base {
     pub store: Store,
-    location: Location,
+    pub location: Location,
     _folder: TempDir,
+    _database: Option<Fresh>,
 }
 
 pub const KEY: [u8; 32] = [7; 32];
@@ -51,11 +52,16 @@ impl Base {
     /// A new database of the kind that the test is for.
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let location = match DATABASE.get() {
-            Database::Sqlite => Location::Sqlite { file: folder.path().join("test.db"), durable: false },
+        let (location, database) = match Database::of_this_test() {
+            Database::Sqlite => (Location::Sqlite { file: folder.path().join("test.db"), durable: false }, None),
+            Database::Postgres => {
+                let database = Fresh::new().await;
+                let location = Location::Postgres { url: database.url.clone(), max_connections: CONNECTIONS };
+                (location, Some(database))
+            }
         };
         let store = Store::open(&location, &SecretKey::from_bytes(KEY), LIMITS).await.unwrap();
-        let base = Self { store, location, _folder: folder };
+        let base = Self { store, location, _folder: folder, _database: database };
         for name in ["ann", "bob"] {
             let mut tx = base.write().await;
             assert!(tx.insert_account(&account(name)).await.unwrap());
@@ -419,7 +425,20 @@ async fn a_closed_database_is_busy() {
     assert!(!base.store.is_alive().await);
     assert!(matches!(base.store.read().await.err(), Some(Error::Busy { .. })));
     assert!(matches!(base.store.record(vec![task(1, 0, "a")]).await, Err(Error::Busy { .. })));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_told_without_its_password() {
     let nowhere = Location::Sqlite { file: PathBuf::from("/nowhere/at/all.db"), durable: true };
     let told = Store::open(&nowhere, &SecretKey::from_bytes(KEY), LIMITS).await.err().unwrap().to_string();
     assert_eq!(told, "the database /nowhere/at/all.db could not be opened");
+    for (url, told) in [
+        ("postgres://ann:hunter2@127.0.0.1:9/none", "PostgreSQL could not be reached"),
+        ("postgres://ann:hunter2@[none", "the database URL is malformed"),
+    ] {
+        let nowhere = Location::Postgres { url: url.to_owned(), max_connections: 2 };
+        let error = Store::open(&nowhere, &SecretKey::from_bytes(KEY), LIMITS).await.err().unwrap();
+        assert_eq!(error.to_string(), told);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
 }
