@@ -29,6 +29,11 @@ impl PusherCache {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    /// Rises with every change that was forgotten here.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
     fn get(&self, id: &PusherId) -> Option<Pusher> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
@@ -63,7 +68,7 @@ impl Engine {
         if let Some(pusher) = self.known_pusher(id) {
             return Ok(Some(pusher));
         }
-        let read_at_change = self.pushers.changes.load(Ordering::SeqCst);
+        let read_at_change = self.pushers.changes();
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
         let pusher = match stored {

@@ -2,7 +2,7 @@
 
 use super::{Caller, Engine};
 use crate::domain::account::Role;
-use crate::domain::id::{PushId, PusherId, TaskId};
+use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 use crate::store::{TaskFilter, TaskRecord};
@@ -72,11 +72,7 @@ pub async fn revoke_push(engine: &Engine, caller: &Caller, push: &PushId) -> Res
 ///
 /// # Errors
 /// If the database fails.
-pub async fn revoke_tasks_of(
-    engine: &Engine,
-    owner: &crate::domain::id::AccountId,
-    pusher: &PusherId,
-) -> Result<usize> {
+pub async fn revoke_tasks_of(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<usize> {
     let mut after = String::new();
     let mut count = 0;
     loop {
@@ -91,6 +87,18 @@ pub async fn revoke_tasks_of(
         tx.commit().await?;
     }
     Ok(count)
+}
+
+/// For a push that was recorded while a Pusher went: if it was this one, revokes what waits because of it, as if the push
+/// had come just before.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_if_gone(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<()> {
+    if engine.store.read().await?.pusher(engine.store.sealer(), pusher).await?.is_none() {
+        revoke_tasks_of(engine, owner, pusher).await?;
+    }
+    Ok(())
 }
 
 /// Runs a failed task again, with its back-off at the beginning.

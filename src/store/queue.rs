@@ -89,7 +89,9 @@ struct FinishRow {
 impl FinishRow {
     fn of(finish: &Finish) -> Self {
         let now = Some(finish.now.0);
-        let problem = |code: &String, message: &String| (Some(code.clone()), Some(message.clone()));
+        // A channel may answer with NUL, and PostgreSQL takes that in no text.
+        let plain = |text: &String| Some(text.replace('\0', "\u{FFFD}"));
+        let problem = |code: &String, message: &String| (plain(code), plain(message));
         let (state, run_at, finished_at, (code, message)) = match &finish.state {
             FinishState::Succeeded => ("succeeded", None, now, (None, None)),
             FinishState::Failed { code, message } => ("failed", None, now, problem(code, message)),

@@ -32,7 +32,7 @@ both!(
     what_was_not_committed_is_not_there,
     tasks_are_counted_by_state,
     finished_tasks_are_removed_by_age_and_in_steps,
-    writers_at_the_same_time_wait_for_each_other,
+    those_who_edit_at_the_same_time_wait_for_each_other,
     readers_do_not_wait_for_a_writer,
     a_closed_database_is_busy,
 );
@@ -46,7 +46,7 @@ pub struct Base {
 }
 
 pub const KEY: [u8; 32] = [7; 32];
-const LIMITS: Limits = Limits { total: 8, per_host: 4 };
+pub const LIMITS: Limits = Limits { total: 8, per_host: 4 };
 
 impl Base {
     /// A new database of the kind that the test is for.
@@ -382,9 +382,9 @@ async fn finished_tasks_are_removed_by_age_and_in_steps() {
     assert_eq!(left().await, [5], "what waits stays, however old");
 }
 
-async fn writers_at_the_same_time_wait_for_each_other() {
+async fn those_who_edit_at_the_same_time_wait_for_each_other() {
     let base = Base::start().await;
-    // A second process, such as `fanfare admin`, beside the server.
+    // A second process beside the server.
     let beside = base.open(KEY).await.unwrap();
     let stores = [Arc::new(base.store.clone()), Arc::new(beside)];
     let mut writers = tokio::task::JoinSet::new();
@@ -392,11 +392,14 @@ async fn writers_at_the_same_time_wait_for_each_other() {
         let store = Arc::clone(&stores[usize::try_from(turn % 2).unwrap()]);
         writers.spawn(async move {
             store.record(vec![task(turn, 0, "a"), task(turn, 1, "a")]).await.unwrap();
-            let mut tx = store.write().await.unwrap();
-            let seen = tx.tasks(&TaskFilter::default(), 1000).await.unwrap().len();
+            let mut tx = store.edit().await.unwrap();
+            let count = async |tx: &mut Tx| {
+                tx.pushers_of(store.sealer(), &AccountId::new("ann"), None, None, 100).await.unwrap().len()
+            };
+            let seen = count(&mut tx).await;
             tokio::task::yield_now().await;
-            tx.insert_setting(&format!("turn {turn}"), "taken").await.unwrap();
-            assert_eq!(tx.tasks(&TaskFilter::default(), 1000).await.unwrap().len(), seen, "nobody writes meanwhile");
+            tx.insert_pusher(store.sealer(), &preset(&format!("p{turn}"), "webhook", turn)).await.unwrap();
+            assert_eq!(count(&mut tx).await, seen + 1, "nobody edits meanwhile");
             tx.commit().await.unwrap();
         });
     }
@@ -405,9 +408,8 @@ async fn writers_at_the_same_time_wait_for_each_other() {
     }
     let mut tx = base.read().await;
     assert_eq!(tx.count_tasks().await.unwrap().waiting, 80);
-    for turn in 0..40 {
-        assert!(tx.setting(&format!("turn {turn}")).await.unwrap().is_some(), "{turn}");
-    }
+    let kept = tx.pushers_of(base.store.sealer(), &AccountId::new("ann"), None, None, 100).await.unwrap();
+    assert_eq!(kept.len(), 40);
 }
 
 async fn readers_do_not_wait_for_a_writer() {
