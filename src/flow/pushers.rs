@@ -8,6 +8,7 @@ use super::Engine;
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::permission::Standing;
 use crate::domain::pusher::{Pusher, Target, Unfollowed, follow};
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::StoredPusher;
 
@@ -91,8 +92,12 @@ impl Engine {
                 Ok(target) => return Ok(target),
                 Err(Unfollowed::Refused(refusal)) => return Err(Error::Refused(refusal)),
                 Err(Unfollowed::NotLoaded(id)) => {
-                    let base_unknown = || Error::Refused(crate::domain::refusal::Refusal::BaseUnknown(id.clone()));
-                    let pusher = self.pusher(&id).await?.ok_or_else(base_unknown)?;
+                    let unknown = || match id == *root {
+                        // It went since the caller looked it up.
+                        true => Error::NotFound("pusher"),
+                        false => Error::Refused(Refusal::BaseUnknown(id.clone())),
+                    };
+                    let pusher = self.pusher(&id).await?.ok_or_else(unknown)?;
                     loaded.insert(id, pusher);
                 }
             }
