@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::store::{StoredPusher, Tx};
 
 /// Most dependents, directly and through others, that a change of bases may touch: all are checked while nobody else
-/// can write.
+/// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
 /// How many of them a refusal names.
 const SHOWN_DEPENDENTS: usize = 100;
@@ -26,7 +26,7 @@ const SHOWN_DEPENDENTS: usize = 100;
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
-    let mut tx = engine.store.write().await?;
+    let mut tx = engine.store.edit().await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
     check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
@@ -45,7 +45,7 @@ pub async fn change(
     edit: impl FnOnce(StoredPusher) -> Result<StoredPusher>,
 ) -> Result<StoredPusher> {
     // One transaction from reading to writing: two changes at once cannot undo each other.
-    let mut tx = engine.store.write().await?;
+    let mut tx = engine.store.edit().await?;
     let before = own(engine, &mut tx, caller, id).await?;
     if is_shared(&before) {
         return Err(Refusal::SharedIsFinal.into());
@@ -68,7 +68,7 @@ pub async fn change(
 /// # Errors
 /// If it is not there, is not the caller's, is shared, or others build on it.
 pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<usize> {
-    let mut tx = engine.store.write().await?;
+    let mut tx = engine.store.edit().await?;
     let pusher = own(engine, &mut tx, caller, id).await?;
     let dependents = tx.dependents_of(id).await?;
     if !dependents.is_empty() {

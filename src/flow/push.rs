@@ -1,6 +1,7 @@
 //! Takes a push in: follow the chains, check, resolve, record. What is answered is durable.
 
 use super::pushers::owner;
+use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
 use crate::domain::agenda::lane;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
@@ -41,6 +42,7 @@ const NOBODY: &str = "nobody";
 /// If the Pusher is unknown or the caller may not push to it; if parameters are at fault, all of them at once; if the
 /// database cannot take the tasks now. Nothing is recorded then.
 pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call: &Call) -> Result<Accepted> {
+    let changes = engine.pushers.changes();
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
     let relation = Caller::relation(caller, owner(&root));
     if !may(Action::Push, relation, engine.standing(&root)) {
@@ -75,6 +77,13 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
     }
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
     engine.store.record(tasks).await?;
+    // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
+    if engine.pushers.changes() != changes
+        && let Some(owner) = owner(&root)
+        && let Err(error) = revoke_if_gone(engine, owner, id).await
+    {
+        tracing::warn!(?error, %push_id, "whether the Pusher is still there could not be looked up");
+    }
     engine.metrics.pushes_accepted.inc();
     for counter in counters {
         counter.accepted.inc();

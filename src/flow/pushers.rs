@@ -8,6 +8,7 @@ use super::Engine;
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::permission::Standing;
 use crate::domain::pusher::{Pusher, Target, Unfollowed, follow};
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::StoredPusher;
 
@@ -27,6 +28,11 @@ impl PusherCache {
     pub fn forget(&self, id: &PusherId) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Rises with every change that was forgotten here.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     fn get(&self, id: &PusherId) -> Option<Pusher> {
@@ -63,7 +69,7 @@ impl Engine {
         if let Some(pusher) = self.known_pusher(id) {
             return Ok(Some(pusher));
         }
-        let read_at_change = self.pushers.changes.load(Ordering::SeqCst);
+        let read_at_change = self.pushers.changes();
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
         let pusher = match stored {
@@ -86,8 +92,12 @@ impl Engine {
                 Ok(target) => return Ok(target),
                 Err(Unfollowed::Refused(refusal)) => return Err(Error::Refused(refusal)),
                 Err(Unfollowed::NotLoaded(id)) => {
-                    let base_unknown = || Error::Refused(crate::domain::refusal::Refusal::BaseUnknown(id.clone()));
-                    let pusher = self.pusher(&id).await?.ok_or_else(base_unknown)?;
+                    let unknown = || match id == *root {
+                        // It went since the caller looked it up.
+                        true => Error::NotFound("pusher"),
+                        false => Error::Refused(Refusal::BaseUnknown(id.clone())),
+                    };
+                    let pusher = self.pusher(&id).await?.ok_or_else(unknown)?;
                     loaded.insert(id, pusher);
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// Number, name and SQL of each step, oldest first. A step that was released never changes.
 const STEPS: [(i64, &str, &str); 3] = [
@@ -13,14 +13,31 @@ const STEPS: [(i64, &str, &str); 3] = [
 ];
 
 /// What brings a database from any earlier step to the last.
-pub fn migrator() -> Migrator {
+pub fn for_sqlite() -> Migrator {
+    migrator(SqlStr::from_static)
+}
+
+/// As `for_sqlite`. The fork: text is compared byte by byte, as SQLite does. The order of ids is the order of time, and
+/// the tasks of a push are a range of ids; in the language of the database, `:` may well come before `0`.
+pub fn for_postgres() -> Migrator {
+    migrator(|sql| AssertSqlSafe(bytewise(sql)).into_sql_str())
+}
+
+fn migrator(dialect: impl Fn(&'static str) -> SqlStr) -> Migrator {
     Migrator::with_migrations(
         STEPS
             .iter()
             .map(|(version, name, sql)| {
-                let sql = SqlStr::from_static(sql);
-                Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+                let plain = SqlStr::from_static(sql);
+                let step = Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, plain, false);
+                // The checksum stays that of the file.
+                Migration { sql: dialect(sql), ..step }
             })
             .collect(),
     )
+}
+
+/// Gives each column of type TEXT the collation `C`. Columns are declared in capitals; a cast to `text` is not one.
+fn bytewise(sql: &str) -> String {
+    sql.replace(" TEXT", r#" TEXT COLLATE "C""#)
 }

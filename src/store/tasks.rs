@@ -206,10 +206,17 @@ impl Tx {
     /// If the database fails.
     pub async fn skip_held(&mut self, push: &PushId, now: Timestamp) -> Result<u64> {
         let (first, end) = bounds(push);
-        Ok(on!(self, conn => sqlx::query(
-            "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id >= $2 AND id < $3 AND state = 'held'")
-            .bind(now.0).bind(first).bind(end)
-            .execute(conn).await.map(|done| done.rows_affected()))?)
+        let held: Vec<(String,)> = on!(&mut *self, conn => sqlx::query_as(
+            "SELECT id FROM task WHERE id >= $1 AND id < $2 AND state = 'held' ORDER BY id")
+            .bind(first).bind(end).fetch_all(conn).await)?;
+        let mut skipped = 0;
+        // One by one in the order of their ids, as everybody who changes several: nobody waits in a circle.
+        for (id,) in held {
+            skipped += on!(&mut *self, conn => sqlx::query(
+                "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state = 'held'")
+                .bind(now.0).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
+        }
+        Ok(skipped)
     }
 
     /// Ids of an account's tasks that came through one Pusher and can still be revoked, after `after`, oldest first.
@@ -250,8 +257,9 @@ impl Tx {
     /// If the database fails.
     pub async fn remove_finished_tasks(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
         Ok(on!(self, conn => sqlx::query(
+            // Told twice: what is retried by hand between being found and being removed stays.
             "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE finished_at IS NOT NULL AND finished_at < $1
-             ORDER BY finished_at, id LIMIT $2)")
+             ORDER BY finished_at, id LIMIT $2) AND finished_at < $1")
             .bind(before.0).bind(limit).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 

@@ -31,5 +31,7 @@ mod send_redirect;
 mod service;
 mod store;
 mod store_queue;
+mod store_schema;
 mod support;
 mod task;
+mod without_postgres;

@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod database;
 pub mod http_sink;
 pub mod mime;
 pub mod plain;
