@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Header, Path};
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::Tag;
 use super::auth::{Auth, bearer, optional};
 use super::body::{PushBody, query};
-use super::envelope::{ApiError, Reply};
+use super::envelope::ApiError;
+use super::idempotency::{Answered, key};
 use crate::domain::id::PusherId;
 use crate::domain::params::Params;
 use crate::domain::resolve::Call;
@@ -69,7 +70,7 @@ impl PushView {
     }
 }
 
-/// Accepts a push: the three layers of parameters, and the token from wherever it was sent.
+/// Accepts a push: the three layers of parameters, the token from wherever it was sent, and the idempotency key.
 ///
 /// # Errors
 /// As `flow::push::push`.
@@ -79,13 +80,14 @@ pub async fn take(
     pusher: &str,
     content: Option<String>,
     body: PushBody,
-) -> Result<Reply<PushView>, ApiError> {
+) -> Result<Answered<PushView>, ApiError> {
+    let key = key(request)?;
     let call = call(content, body, query(request)?);
     let token = bearer(request).map(str::to_owned).or_else(|| token_of(&call));
     let caller = optional(engine, token.as_deref()).await?;
     let pusher = PusherId::new(pusher);
-    let accepted = push(engine, caller.as_ref(), &pusher, &call).await?;
-    Ok(Reply(PushView::new(accepted, &pusher)))
+    let accepted = push(engine, caller.as_ref(), &pusher, &call, key.as_ref()).await?;
+    Ok(Answered { replayed: accepted.replayed, data: PushView::new(accepted, &pusher) })
 }
 
 /// The layers of a call.
@@ -119,8 +121,12 @@ impl PushApi {
         request: &Request,
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
+        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
+        /// second push. 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, PushBody::Empty).await
     }
 
@@ -136,8 +142,12 @@ impl PushApi {
         pusher_id: Path<String>,
         /// One percent-encoded segment.
         content: Path<String>,
+        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
+        /// second push. 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), PushBody::Empty).await
     }
 
@@ -152,8 +162,12 @@ impl PushApi {
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
         body: PushBody,
+        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
+        /// second push. 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, body).await
     }
 
@@ -170,8 +184,12 @@ impl PushApi {
         /// One percent-encoded segment.
         content: Path<String>,
         body: PushBody,
+        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
+        /// second push. 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), body).await
     }
 }
