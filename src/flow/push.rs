@@ -59,11 +59,7 @@ pub async fn push(
 ) -> Result<Accepted> {
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
     permit(engine, caller, &root)?;
-    let holder = match (owner(&root), caller) {
-        (Some(owner), _) => owner.as_str(),
-        (None, Some(caller)) => caller.account.id.as_str(),
-        (None, None) => NOBODY,
-    };
+    let holder = holder(caller, &root);
     let now = engine.clock.now();
     let once = key.map(|key| Once::new(holder, id, key, call, now));
     let (accepted, tasks) = match (plan(engine, holder, id, call, now).await, &once) {
@@ -98,6 +94,15 @@ fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()>
         Relation::Anonymous => Error::Unauthorized(AuthProblem::Missing),
         _ => Error::Forbidden,
     })
+}
+
+/// The account that the tasks will belong to.
+fn holder<'a>(caller: Option<&'a Caller>, root: &'a Pusher) -> &'a str {
+    match (owner(root), caller) {
+        (Some(owner), _) => owner.as_str(),
+        (None, Some(caller)) => caller.account.id.as_str(),
+        (None, None) => NOBODY,
+    }
 }
 
 /// What a call becomes now: the answer, and the tasks to record.

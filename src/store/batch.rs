@@ -187,20 +187,26 @@ async fn insert_group(db: &Db, tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Resu
     Ok(due)
 }
 
-/// Adds to `tasks` those of the pushes whose key was free. Of pushes with the same key it is the first to have arrived.
+/// Adds to `tasks` those of the pushes whose key was free.
 async fn take_keys(tx: &mut Tx, db: &Db, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
-    // Stable: the first to have arrived stays the first of its key.
-    keyed.sort_by(|one, other| one.key.hash.cmp(&other.key.hash));
-    let mut keys: Vec<NewKey> = keyed.iter().map(|push| push.key.clone()).collect();
-    keys.dedup_by(|later, first| later.hash == first.hash);
-    let mut free = idempotency::take(tx, db, keys).await?;
+    let mut free = idempotency::take(tx, db, keys_in_order(keyed)).await?;
     for push in keyed {
+        // Only the first push of a key finds it.
         if free.remove(&push.key.hash) {
             tasks.append(&mut push.tasks);
             push.recorded = Recorded::Fresh;
         }
     }
     Ok(tasks)
+}
+
+/// Puts pushes in the order of their keys; answers each key once, that of the push that arrived first.
+fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
+    // A stable sort: what arrived first stays before the others of its key.
+    keyed.sort_by(|one, other| one.key.hash.cmp(&other.key.hash));
+    let mut keys: Vec<NewKey> = keyed.iter().map(|push| push.key.clone()).collect();
+    keys.dedup_by(|later, first| later.hash == first.hash);
+    keys
 }
 
 /// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
@@ -237,4 +243,38 @@ async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>) -> Result<()> 
         left -= rows;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::PusherId;
+    use crate::domain::idempotency::IdempotencyKey;
+    use crate::domain::time::Timestamp;
+    use crate::store::KeyHash;
+
+    /// A push whose answer is its number.
+    fn keyed(number: usize, key: &str) -> Keyed {
+        let key = IdempotencyKey::parse(key).unwrap();
+        let hash = KeyHash::of("ann", &PusherId::new("pusher"), &key);
+        let (created_at, expires_at) = (Timestamp(0), Timestamp(1));
+        let key = NewKey { hash, answer: number.to_string(), created_at, expires_at };
+        Keyed { key, tasks: Vec::new(), done: oneshot::channel().0, recorded: Recorded::KeyTaken }
+    }
+
+    /// Two nodes that took the same keys in different orders would wait for each other for ever.
+    #[test]
+    fn keys_come_once_and_in_one_order_whatever_order_pushes_came_in() {
+        let names = ["d", "a", "c", "a", "b", "d", "a"];
+        let mut pushes: Vec<_> = names.iter().enumerate().map(|(number, key)| keyed(number, key)).collect();
+        let keys = keys_in_order(&mut pushes);
+        let hashes: Vec<_> = keys.iter().map(|key| &key.hash).collect();
+        assert!(hashes.is_sorted_by(|one, next| one < next));
+        let mut answers: Vec<_> = keys.iter().map(|key| &*key.answer).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, ["0", "1", "2", "4"], "the first push of each key");
+        let mut backwards: Vec<_> = names.iter().rev().map(|key| keyed(0, key)).collect();
+        let again = keys_in_order(&mut backwards);
+        assert!(again.iter().map(|key| &key.hash).eq(hashes));
+    }
 }
