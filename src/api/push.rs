@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::Path;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
@@ -121,10 +121,6 @@ impl PushApi {
         request: &Request,
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
-        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
-        /// second push. 1 to 255 visible ASCII characters.
-        #[oai(name = "Idempotency-Key")]
-        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, PushBody::Empty).await
@@ -142,10 +138,6 @@ impl PushApi {
         pusher_id: Path<String>,
         /// One percent-encoded segment.
         content: Path<String>,
-        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
-        /// second push. 1 to 255 visible ASCII characters.
-        #[oai(name = "Idempotency-Key")]
-        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), PushBody::Empty).await
@@ -162,10 +154,6 @@ impl PushApi {
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
         body: PushBody,
-        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
-        /// second push. 1 to 255 visible ASCII characters.
-        #[oai(name = "Idempotency-Key")]
-        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, body).await
@@ -184,10 +172,6 @@ impl PushApi {
         /// One percent-encoded segment.
         content: Path<String>,
         body: PushBody,
-        /// Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first answer, and no
-        /// second push. 1 to 255 visible ASCII characters.
-        #[oai(name = "Idempotency-Key")]
-        _idempotency_key: Header<Option<String>>,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), body).await
