@@ -239,7 +239,8 @@ impl ApiError {
             | Refusal::GroupEmpty
             | Refusal::GroupFull(_)
             | Refusal::MemberNameTaken(_)
-            | Refusal::SharedIsFinal => Value::Null,
+            | Refusal::SharedIsFinal
+            | Refusal::IdempotencyMismatch => Value::Null,
         };
         Self::new(refusal_status(refusal), refusal.code(), messages::refusal(language, refusal)).with_data(data)
     }
@@ -301,7 +302,9 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::GroupInGroup(_)
         | Refusal::GroupEmpty
         | Refusal::GroupFull(_)
-        | Refusal::NotRenderable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        | Refusal::NotRenderable { .. }
+        // Not 409, which clients take for "the first call is still under way" and repeat.
+        | Refusal::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::MemberNameTaken(_) | Refusal::PusherInUse(_) | Refusal::SharedIsFinal | Refusal::WrongState(_) => {
             StatusCode::CONFLICT
         }

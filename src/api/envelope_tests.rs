@@ -27,6 +27,7 @@ fn every_error_has_its_status_and_code() {
         (Refusal::PusherInUse(vec![id()]).into(), 409, "pusher_in_use"),
         (Refusal::SharedIsFinal.into(), 409, "shared_is_final"),
         (Refusal::WrongState("running").into(), 409, "wrong_state"),
+        (Refusal::IdempotencyMismatch.into(), 422, "idempotency_mismatch"),
         (Error::NotFound("task"), 404, "task_not_found"),
         (AuthProblem::Missing.into(), 401, "token_missing"),
         (AuthProblem::Invalid.into(), 401, "token_invalid"),

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::Tag;
 use super::auth::{Auth, bearer, optional};
 use super::body::{PushBody, query};
-use super::envelope::{ApiError, Reply};
+use super::envelope::ApiError;
+use super::idempotency::{Answered, key};
 use crate::domain::id::PusherId;
 use crate::domain::params::Params;
 use crate::domain::resolve::Call;
@@ -69,7 +70,7 @@ impl PushView {
     }
 }
 
-/// Accepts a push: the three layers of parameters, and the token from wherever it was sent.
+/// Accepts a push: the three layers of parameters, the token from wherever it was sent, and the idempotency key.
 ///
 /// # Errors
 /// As `flow::push::push`.
@@ -79,13 +80,14 @@ pub async fn take(
     pusher: &str,
     content: Option<String>,
     body: PushBody,
-) -> Result<Reply<PushView>, ApiError> {
+) -> Result<Answered<PushView>, ApiError> {
+    let key = key(request)?;
     let call = call(content, body, query(request)?);
     let token = bearer(request).map(str::to_owned).or_else(|| token_of(&call));
     let caller = optional(engine, token.as_deref()).await?;
     let pusher = PusherId::new(pusher);
-    let accepted = push(engine, caller.as_ref(), &pusher, &call).await?;
-    Ok(Reply(PushView::new(accepted, &pusher)))
+    let accepted = push(engine, caller.as_ref(), &pusher, &call, key.as_ref()).await?;
+    Ok(Answered { replayed: accepted.replayed, data: PushView::new(accepted, &pusher) })
 }
 
 /// The layers of a call.
@@ -120,7 +122,7 @@ impl PushApi {
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, PushBody::Empty).await
     }
 
@@ -137,7 +139,7 @@ impl PushApi {
         /// One percent-encoded segment.
         content: Path<String>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), PushBody::Empty).await
     }
 
@@ -153,7 +155,7 @@ impl PushApi {
         pusher_id: Path<String>,
         body: PushBody,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, body).await
     }
 
@@ -171,7 +173,7 @@ impl PushApi {
         content: Path<String>,
         body: PushBody,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), body).await
     }
 }

@@ -6,6 +6,7 @@ pub mod agenda;
 pub mod delivery;
 pub mod group;
 pub mod id;
+pub mod idempotency;
 pub mod mask;
 pub mod modifier;
 pub mod params;

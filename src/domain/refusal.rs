@@ -53,6 +53,8 @@ pub enum Problem {
     DelayAndAt,
     /// More parameters than allowed.
     TooMany(usize),
+    /// Not 1 to 255 visible ASCII characters, or given more than once.
+    BadKey,
 }
 
 impl Problem {
@@ -107,6 +109,8 @@ pub enum Refusal {
     SharedIsFinal,
     /// The state does not allow this; the state it is in.
     WrongState(&'static str),
+    /// The idempotency key stands for another call.
+    IdempotencyMismatch,
 }
 
 impl Refusal {
@@ -130,6 +134,7 @@ impl Refusal {
             Self::PusherInUse(_) => "pusher_in_use",
             Self::SharedIsFinal => "shared_is_final",
             Self::WrongState(_) => "wrong_state",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
         }
     }
 }

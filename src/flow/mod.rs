@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod edit;
+mod idempotency;
 pub mod login;
 pub mod preview;
 pub mod push;

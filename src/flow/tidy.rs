@@ -6,17 +6,17 @@ use super::Engine;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// Tasks removed in one commit, so that housekeeping never holds up pushes.
+/// Rows removed in one commit, so that housekeeping never holds up pushes.
 const STEP: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Removes tasks that ended long enough ago and tokens that have ended; answers how many rows went.
+/// Removes tasks that ended long enough ago, and tokens and idempotency keys that have ended; answers how many rows went.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
-    let mut gone = remove_ended_tokens(engine, now).await?;
+    let mut gone = remove_ended_tokens(engine, now).await? + remove_expired_keys(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {
         let mut tx = engine.store.write().await?;
@@ -34,6 +34,19 @@ async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
     let removed = tx.remove_ended_tokens(now).await?;
     tx.commit().await?;
     Ok(removed)
+}
+
+async fn remove_expired_keys(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let mut gone = 0;
+    loop {
+        let mut tx = engine.store.write().await?;
+        let removed = tx.remove_expired_keys(now, STEP).await?;
+        tx.commit().await?;
+        gone += removed;
+        if removed < STEP.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
 }
 
 /// Tidies every hour, for as long as it is polled.

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod batch;
+mod idempotency;
 mod migrations;
 mod pushers;
 mod queue;
@@ -32,6 +33,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
+pub use self::idempotency::{KeyHash, NewKey, Recorded};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};

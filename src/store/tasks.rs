@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 
-use super::{Store, Tx, on};
+use super::{NewKey, Recorded, Store, Tx, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
@@ -139,7 +139,16 @@ impl Store {
     /// # Errors
     /// `Busy` if the database cannot take them now; nothing was recorded then.
     pub async fn record(&self, tasks: Vec<NewTask>) -> Result<()> {
-        self.recorder.record(tasks).await
+        self.recorder.record(tasks, None).await.map(drop)
+    }
+
+    /// Records the tasks of a push together with its key, or nothing if the key is taken; of pushes with the same key,
+    /// on this node and others, one is recorded. What was recorded is durable.
+    ///
+    /// # Errors
+    /// As `record`; the key is free then.
+    pub async fn record_once(&self, tasks: Vec<NewTask>, key: NewKey) -> Result<Recorded> {
+        self.recorder.record(tasks, Some(key)).await
     }
 }
 

@@ -71,7 +71,7 @@ impl Base {
     }
 
     /// Opens it once more, under this key.
-    async fn open(&self, key: [u8; 32]) -> anyhow::Result<Store> {
+    pub async fn open(&self, key: [u8; 32]) -> anyhow::Result<Store> {
         Store::open(&self.location, &SecretKey::from_bytes(key), LIMITS).await
     }
 
