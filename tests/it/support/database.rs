@@ -3,7 +3,8 @@
 //! The server is found by the variable `FANFARE_TEST_POSTGRES`, the URL of a user who may create databases. Without it
 //! the PostgreSQL half is skipped, and says so on standard error. A test's database is copied as files from one that
 //! is migrated once in each process: that takes no longer than making the tables in a schema, and LISTEN, NOTIFY and
-//! advisory locks stay within a database. Its collation is that of a language, so that the suite shows what relies on the order of bytes.
+//! advisory locks stay within a database. Its collation is that of a language, so that the suite shows what relies on
+//! the order of bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;
