@@ -2,8 +2,9 @@
 //!
 //! The server is found by the variable `FANFARE_TEST_POSTGRES`, the URL of a user who may create databases. Without it
 //! the PostgreSQL half is skipped, and says so on standard error. A test's database is copied as files from one that
-//! is migrated once in each process: that takes a third of the time of making the tables, and LISTEN and NOTIFY stay
-//! within a database. Its collation is that of a language, so that the suite shows what relies on the order of bytes.
+//! is migrated once in each process: that takes no longer than making the tables in a schema, and LISTEN, NOTIFY and
+//! advisory locks stay within a database. Its collation is that of a language, so that the suite shows what relies on
+//! the order of bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::sync::{LazyLock, Once};
 
 use fanfare::domain::agenda::Limits;
 use fanfare::store::{Location, SecretKey, Store};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -234,10 +235,4 @@ fn at(name: &str) -> String {
     let mut url = url::Url::parse(&server).expect("a URL");
     url.set_path(name);
     url.into()
-}
-
-/// A connection beside the server under test.
-pub async fn connect(url: &str) -> PgConnection {
-    let options: PgConnectOptions = url.parse().expect("a URL");
-    PgConnection::connect_with(&options).await.expect("a connection")
 }
