@@ -1,9 +1,11 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
+pub mod offline;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -200,12 +202,16 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
 
 fn location(config: &Config) -> Location {
     match &config.database_url {
-        Some(url) if url.expose().starts_with("postgres") => {
-            Location::Postgres { url: url.expose().to_owned(), max_connections: config.database.max_connections }
-        }
-        Some(url) => sqlite(config, Path::new(url.expose().trim_start_matches("sqlite:").trim_start_matches("//"))),
+        Some(url) => location_of(config, url.expose()),
         None => sqlite(config, &config.data_dir.join("fanfare.db")),
     }
+}
+
+fn location_of(config: &Config, url: &str) -> Location {
+    if url.starts_with("postgres") {
+        return Location::Postgres { url: url.to_owned(), max_connections: config.database.max_connections };
+    }
+    sqlite(config, Path::new(url.trim_start_matches("sqlite:").trim_start_matches("//")))
 }
 
 fn sqlite(config: &Config, file: &Path) -> Location {
@@ -222,25 +228,44 @@ fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
         None => (folder.join("lock"), folder),
         Some(_) => (file.with_added_extension("lock"), &file),
     };
-    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(lock(&path, taken)?))
+}
+
+/// Takes a lock file for this process; `what` is taken with it.
+fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
+    let lock = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", taken.display()),
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", what.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 
 /// The key from the settings, else from the key file, which is made at the first start.
 fn secret_key(config: &Config) -> anyhow::Result<SecretKey> {
-    if let Some(key) = &config.secret_key {
-        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits");
+    match present_key(config)? {
+        Some(key) => Ok(key),
+        None => new_key_file(&key_file(config)),
     }
-    let path = config.data_dir.join("secret.key");
+}
+
+/// The key, if there is one.
+fn present_key(config: &Config) -> anyhow::Result<Option<SecretKey>> {
+    if let Some(key) = &config.secret_key {
+        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits").map(Some);
+    }
+    let path = key_file(config);
     match std::fs::read_to_string(&path) {
-        Ok(text) => SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_key_file(&path),
+        Ok(text) => {
+            SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())).map(Some)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
+}
+
+fn key_file(config: &Config) -> PathBuf {
+    config.data_dir.join("secret.key")
 }
 
 fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {

@@ -3,13 +3,14 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here, in `batch.rs` and in `queue.rs`, each with its
-//! reason.
+//! by dialect is allowed only here, in `batch.rs`, `queue.rs`, `tables.rs` and `transfer.rs`, each with its reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers.
 
 mod accounts;
+mod backup;
 mod batch;
+mod file;
 mod migrations;
 mod pushers;
 mod queue;
@@ -17,8 +18,10 @@ mod rows;
 mod seal;
 mod settings;
 mod signal;
+mod tables;
 mod tasks;
 mod tokens;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,12 +33,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
+pub use self::backup::{Backup, backup};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
+pub use self::transfer::{Moved, transfer};
 use crate::domain::agenda::Limits;
 use crate::error::{Error, Result};
 
@@ -135,7 +140,10 @@ impl Store {
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
         let db = match location {
-            Location::Sqlite { file, durable } => open_sqlite(file, *durable).await?,
+            Location::Sqlite { file, durable } => {
+                file::check(file).await?;
+                open_sqlite(file, *durable).await?
+            }
             Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await?,
         };
         db.migrate().await.context("the database could not be migrated")?;
@@ -181,17 +189,21 @@ impl Store {
 
     /// Closes every connection, after what is under way.
     pub async fn close(&self) {
-        match &self.db {
-            Db::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Db::Postgres(pool) => pool.close().await,
-        }
+        self.db.close().await;
     }
 }
 
 impl Db {
+    async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
     async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
@@ -253,7 +265,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .test_before_acquire(false)
         .connect_with(options.clone())
         .await
-        .with_context(|| format!("the database {} could not be opened", file.display()))?;
+        .map_err(|error| file::unreadable(file, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY)
