@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
-use crate::store::{Location, SecretKey, Store};
+use crate::store::{self, Location, SecretKey, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -146,7 +146,8 @@ impl App {
 /// If the key, the folder or the database does not allow it.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
-    Store::open(&location(config), &secret_key(config)?, limits).await
+    let location = location(config);
+    Store::open(&location, &secret_key(config, &location).await?, limits).await
 }
 
 /// The Services: embedded ones and those in the data folder.
@@ -241,12 +242,20 @@ fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// The key from the settings, else from the key file, which is made at the first start.
-fn secret_key(config: &Config) -> anyhow::Result<SecretKey> {
-    match present_key(config)? {
-        Some(key) => Ok(key),
-        None => new_key_file(&key_file(config)),
+/// The key from the settings, else from the key file, which is made at the first start. A restored database without its
+/// key is told so: a new key would not open it, and would stand in the place of the right one.
+async fn secret_key(config: &Config, location: &Location) -> anyhow::Result<SecretKey> {
+    if let Some(key) = present_key(config)? {
+        return Ok(key);
     }
+    let path = key_file(config);
+    if let Location::Sqlite { file, .. } = location
+        && store::holds_database(file).await?
+    {
+        let (path, file) = (path.display(), file.display());
+        bail!("there is no key for {file}: put its key file at {path}, or set secret_key");
+    }
+    new_key_file(&path)
 }
 
 /// The key, if there is one.

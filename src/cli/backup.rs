@@ -53,7 +53,7 @@ pub async fn transfer(config: &Config, from: &str, to: Option<&str>) -> anyhow::
     let rows: i64 = moved.tables.iter().map(|(_, rows)| rows).sum();
     told.push_str(&format!("{rows} rows in {took:.1} s\n"));
     if moved.resumed > 0 {
-        told.push_str(&format!("{} tasks had been under way; they wait again\n", moved.resumed));
+        told.push_str(&format!("tasks that had been under way and wait again: {}\n", moved.resumed));
     }
     told.push_str(&match key_place(config) {
         KeyPlace::Settings => "the key stays the same: keep `secret_key` in the settings of every node\n".to_owned(),

@@ -48,6 +48,14 @@ pub(super) async fn check(file: &Path) -> anyhow::Result<Option<i64>> {
     Ok(version)
 }
 
+/// Whether a file holds a database that this program can use.
+///
+/// # Errors
+/// As `check`.
+pub async fn holds_database(file: &Path) -> anyhow::Result<bool> {
+    Ok(check(file).await?.is_some())
+}
+
 /// One connection that cannot write.
 pub(super) async fn open_for_reading(file: &Path) -> anyhow::Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(BUSY);

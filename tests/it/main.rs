@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod backup;
 mod bad_input;
 mod bad_pusher;
 mod cli;
@@ -33,3 +34,4 @@ mod store;
 mod store_queue;
 mod support;
 mod task;
+mod transfer;

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod client;
 pub mod clock;
 pub mod http_sink;
+pub mod install;
 pub mod mime;
 pub mod plain;
 pub mod program;
