@@ -6,8 +6,9 @@ mod rows;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WRONG_KEY, proves};
@@ -40,13 +41,7 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     ensure!(opens_under(&mut reading, &sealer).await?, WRONG_KEY);
     // Ends without a change: migrating takes a transaction of its own.
     drop(reading);
-    let target = match to {
-        Location::Sqlite { file, durable } => {
-            file::check(file).await?;
-            open_sqlite(file, *durable).await?
-        }
-        Location::Postgres { url, .. } => open_postgres(url, 1).await?,
-    };
+    let target = open_target(to).await?;
     target.migrate().await.context("the target could not be migrated")?;
     let mut writing = target.write().await.map_err(broken)?;
     prepare_target(&mut writing, &sealer).await?;
@@ -87,6 +82,22 @@ async fn open_source(from: &Location) -> anyhow::Result<Db> {
             ensure!(others == 0, "others are connected to the source ({others}); stop every server on it first");
             drop(tx);
             Ok(db)
+        }
+    }
+}
+
+async fn open_target(to: &Location) -> anyhow::Result<Db> {
+    match to {
+        Location::Sqlite { file, durable } => {
+            file::check(file).await?;
+            open_sqlite(file, *durable).await
+        }
+        Location::Postgres { url, .. } => {
+            // A pool goes on trying for a while, and then says only that time is up. The URL stays out of the error.
+            let options: PgConnectOptions =
+                url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
+            options.connect().await.context("the target could not be reached")?.close().await?;
+            open_postgres(url, 1).await
         }
     }
 }
