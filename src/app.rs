@@ -1,11 +1,11 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
+mod key;
 pub mod offline;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
-use crate::store::{self, Location, SecretKey, Store};
+use crate::store::{Location, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -147,7 +147,7 @@ impl App {
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
     let location = location(config);
-    Store::open(&location, &secret_key(config, &location).await?, limits).await
+    Store::open(&location, &key::secret_key(config, &location).await?, limits).await
 }
 
 /// The Services: embedded ones and those in the data folder.
@@ -240,53 +240,6 @@ fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
         Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", what.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
-}
-
-/// The key from the settings, else from the key file, which is made at the first start. A restored database without its
-/// key is told so: a new key would not open it, and would stand in the place of the right one.
-async fn secret_key(config: &Config, location: &Location) -> anyhow::Result<SecretKey> {
-    if let Some(key) = present_key(config)? {
-        return Ok(key);
-    }
-    let path = key_file(config);
-    if let Location::Sqlite { file, .. } = location
-        && store::holds_database(file).await?
-    {
-        let (path, file) = (path.display(), file.display());
-        bail!("there is no key for {file}: put its key file at {path}, or set secret_key");
-    }
-    new_key_file(&path)
-}
-
-/// The key, if there is one.
-fn present_key(config: &Config) -> anyhow::Result<Option<SecretKey>> {
-    if let Some(key) = &config.secret_key {
-        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits").map(Some);
-    }
-    let path = key_file(config);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())).map(Some)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn key_file(config: &Config) -> PathBuf {
-    config.data_dir.join("secret.key")
-}
-
-fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {
-    let key = SecretKey::from_bytes(rand::random());
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{}", key.to_hex()).and_then(|()| file.sync_all()).context("cannot write the key file")?;
-    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
-    Ok(key)
 }
 
 /// Makes the administrator that the settings name, unless the address is taken.

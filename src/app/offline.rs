@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use super::{key_file, location, location_of, lock, present_key};
+use super::key::{key_file, present_key};
+use super::{location, location_of, lock};
 use crate::config::Config;
 use crate::store::{self, Backup, Location, Moved, SecretKey};
 

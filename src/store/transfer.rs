@@ -74,8 +74,10 @@ async fn open_source(from: &Location) -> anyhow::Result<Db> {
             let Tx::Postgres(conn) = &mut tx else { bail!("PostgreSQL is not what was opened") };
             // A server that runs would take in pushes until the end and after it; they would be left behind.
             let (others,): (i64,) = sqlx::query_as(
+                // Of other people's connections only a superuser sees the type; workers of the system have no user.
                 "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-                 AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+                 AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+                 AND COALESCE(backend_type, 'client backend') = 'client backend'",
             )
             .fetch_one(&mut **conn)
             .await?;

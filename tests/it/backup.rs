@@ -149,6 +149,22 @@ async fn a_full_disk_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn an_interrupted_backup_leaves_nothing_behind() {
+    let program = Program::new();
+    printed(program.run(&["migrate"]).await);
+    let sql = "INSERT INTO setting WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+        SELECT i, printf('%.*c', 10000, 'x') FROM n";
+    change(&program.folder().join("data/fanfare.db"), sql).await;
+    let mut child = program.command(&["backup", "copy.db"]).spawn().unwrap();
+    while !names(program.folder()).iter().any(|name| name.ends_with(".part")) {
+        tokio::task::yield_now().await;
+    }
+    assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(names(program.folder()), ["data"]);
+}
+
+#[tokio::test]
 async fn where_there_is_no_database_none_is_made() {
     let program = Program::new();
     assert_eq!(refused(&program.run(&["backup", "copy.db"]).await), "there is no database at ./data/fanfare.db");

@@ -60,7 +60,7 @@ where
 impl<'t> Sink<'t> {
     async fn open(target: &'t mut Tx, table: &'t Table) -> anyhow::Result<Self> {
         Ok(match target {
-            Tx::Sqlite(tx) => Self::Insert { conn: &mut **tx, table, cells: Vec::new() },
+            Tx::Sqlite(tx) => Self::Insert { conn: tx, table, cells: Vec::new() },
             Tx::Postgres(tx) => {
                 let sql = format!("COPY \"{}\" ({}) FROM STDIN", table.name, table.column_list());
                 Self::Copy { copy: tx.copy_in_raw(&sql).await?, text: Vec::with_capacity(CHUNK * 2) }
