@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail, ensure};
 
@@ -28,13 +30,13 @@ pub fn key_place(config: &Config) -> KeyPlace {
     }
 }
 
-/// Copies the embedded database to a file, whether a server runs on it or not.
+/// Copies the embedded database to a file, whether a server runs on it or not. Setting `stop` makes it give up.
 ///
 /// # Errors
-/// If the database is PostgreSQL, is not there, or cannot be copied.
-pub async fn backup(config: &Config, to: &Path, replace: bool) -> anyhow::Result<Backup> {
+/// If the database is PostgreSQL, is not there, or cannot be copied, or it was stopped.
+pub async fn backup(config: &Config, to: &Path, replace: bool, stop: Arc<AtomicBool>) -> anyhow::Result<Backup> {
     match location(config) {
-        Location::Sqlite { file, .. } => store::backup(&file, to, replace).await,
+        Location::Sqlite { file, .. } => store::backup(&file, to, replace, stop).await,
         Location::Postgres { .. } => {
             bail!("the database is PostgreSQL, which has tools of its own: make the backup with pg_dump")
         }

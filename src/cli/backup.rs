@@ -1,9 +1,11 @@
 //! `fanfare backup` and `fanfare migrate --from`: says what was done, and what must be kept with it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::Context;
 
 use super::{print, stop_signal};
 use crate::app::offline::{self, KeyPlace, key_place};
@@ -13,9 +15,15 @@ use crate::config::Config;
 pub async fn backup(config: &Config, to: &Path, force: bool) -> anyhow::Result<()> {
     let stopped = stop_signal()?;
     let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut making = std::pin::pin!(offline::backup(config, to, force, Arc::clone(&stop)));
     let made = tokio::select! {
-        made = offline::backup(config, to, force) => made?,
-        () = stopped => bail!("interrupted; there is no backup"),
+        made = &mut making => made?,
+        () = stopped => {
+            stop.store(true, Ordering::Relaxed);
+            // It may have been as good as done.
+            making.await.context("interrupted; there is no backup")?
+        }
     };
     let took = started.elapsed().as_secs_f64();
     print(&format!("{}: {} in {took:.1} s\n{}", to.display(), size(made.bytes), key_note(config)))?;

@@ -4,6 +4,8 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use sqlx::Connection;
@@ -12,6 +14,9 @@ use super::file::{open_for_reading, unreadable, version};
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, proves};
 use crate::domain::id::unguessable;
+
+/// How many of its steps SQLite takes before it asks whether to go on: some milliseconds.
+const STEPS: i32 = 10_000;
 
 /// A copy that was made.
 #[derive(Debug)]
@@ -30,12 +35,13 @@ impl Backup {
 }
 
 /// Copies a database, as it stands when the copy begins, while others read and write it. It takes no lock that a writer
-/// waits for; until it ends, the write-ahead log cannot begin anew and grows.
+/// waits for; until it ends, the write-ahead log cannot begin anew and grows. It gives up soon after `stop` is set; only
+/// ended in this way, not by dropping it, does it leave nothing behind.
 ///
 /// # Errors
-/// If there is no database of ours, the place is taken (unless `replace`), or reading or writing fails. Nothing is left
+/// If there is no database of ours, the place is taken (unless `replace`), reading or writing fails, or it is stopped. Nothing is left
 /// behind then, and what stood in the place still does.
-pub async fn backup(database: &Path, to: &Path, replace: bool) -> anyhow::Result<Backup> {
+pub async fn backup(database: &Path, to: &Path, replace: bool, stop: Arc<AtomicBool>) -> anyhow::Result<Backup> {
     if version(database).await?.is_none() {
         bail!("there is no database at {}", database.display());
     }
@@ -45,6 +51,7 @@ pub async fn backup(database: &Path, to: &Path, replace: bool) -> anyhow::Result
     let part = Part::make(&to)?;
     let text = part.path.to_str().with_context(|| format!("{} is not UTF-8", to.display()))?.to_owned();
     let mut source = open_for_reading(database).await?;
+    source.lock_handle().await?.set_progress_handler(STEPS, move || !stop.load(Ordering::Relaxed));
     // Not the page-wise copy of SQLite: that begins anew whenever another process writes. This reads one snapshot.
     let copied = sqlx::query("VACUUM INTO $1").bind(text).execute(&mut source).await;
     copied.with_context(|| format!("{} could not be copied to {}", database.display(), to.display()))?;
@@ -67,12 +74,7 @@ fn check_place(database: &Path, to: &Path, replace: bool) -> anyhow::Result<()> 
     if found.is_dir() {
         bail!("{} is a folder; name a file", to.display());
     }
-    let with = |end: &str| {
-        let mut name = database.as_os_str().to_owned();
-        name.push(OsStr::new(end));
-        PathBuf::from(name)
-    };
-    for own in [with(""), with("-wal"), with("-shm")] {
+    for own in ["", "-wal", "-shm"].map(|end| with_end(database, end)) {
         if let (Ok(own), Ok(to)) = (own.canonicalize(), to.canonicalize())
             && own == to
         {
@@ -83,6 +85,13 @@ fn check_place(database: &Path, to: &Path, replace: bool) -> anyhow::Result<()> 
         bail!("{} is there already; --force replaces it", to.display());
     }
     Ok(())
+}
+
+/// The name of a file that SQLite keeps beside another.
+fn with_end(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(OsStr::new(end));
+    PathBuf::from(name)
 }
 
 /// The growing copy. It is removed when it goes out of scope, unless it is finished.
@@ -117,7 +126,8 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Once finished, there is nothing under this name.
+        // Once finished, there is nothing under these names.
         let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(with_end(&self.path, "-journal"));
     }
 }

@@ -66,8 +66,11 @@ pub(super) async fn open_for_reading(file: &Path) -> anyhow::Result<SqliteConnec
 pub(super) fn unreadable(file: &Path, error: sqlx::Error) -> anyhow::Error {
     let code = error.as_database_error().and_then(|cause| cause.code()).unwrap_or_default();
     let broken = NOT_A_DATABASE.contains(&&*code);
-    let what = if broken { "is not an SQLite database, or it is damaged" } else { "could not be opened" };
-    anyhow::Error::new(error).context(format!("{} {what}", file.display()))
+    let file = file.display();
+    anyhow::Error::new(error).context(match broken {
+        true => format!("{file} is not an SQLite database, or it is damaged"),
+        false => format!("the database {file} could not be opened"),
+    })
 }
 
 enum Content {

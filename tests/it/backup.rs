@@ -136,11 +136,9 @@ async fn a_full_disk_leaves_nothing_behind() {
     std::fs::write(program.folder().join("copy.db"), "the one before").unwrap();
     // No file of this process may grow beyond 32 KiB.
     let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" backup copy.db --force";
-    let mut command = program.command(&[]);
-    let program_path = command.get_program().to_owned();
-    command = Command::new("sh");
-    command.args(["-c", limited]).arg(program_path).current_dir(program.folder());
-    let ended = command.output().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", limited]).arg(program.command(&[]).get_program());
+    let ended = command.env_clear().current_dir(program.folder()).output().unwrap();
     let told = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("could not be copied to"), "{told}");
@@ -155,12 +153,15 @@ async fn an_interrupted_backup_leaves_nothing_behind() {
     let sql = "INSERT INTO setting WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
         SELECT i, printf('%.*c', 10000, 'x') FROM n";
     change(&program.folder().join("data/fanfare.db"), sql).await;
-    let mut child = program.command(&["backup", "copy.db"]).spawn().unwrap();
+    let child = program.command(&["backup", "copy.db"]).spawn().unwrap();
     while !names(program.folder()).iter().any(|name| name.ends_with(".part")) {
         tokio::task::yield_now().await;
     }
     assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let ended = child.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), &*ended.stdout), (Some(1), &b""[..]), "{told}");
+    assert!(told.starts_with("fanfare: interrupted; there is no backup: "), "{told}");
     assert_eq!(names(program.folder()), ["data"]);
 }
 
@@ -199,7 +200,7 @@ async fn a_file_that_is_not_ours_is_refused_and_left_alone() {
         for args in [&["serve"][..], &["migrate"], &["backup", "copy.db"]] {
             let ended = program.run(args).await;
             assert_eq!(ended.code, Some(1), "{args:?}");
-            assert!(ended.err.contains(&format!("fanfare: theirs.db {told}")), "{args:?}: {}", ended.err);
+            assert!(ended.err.contains(&format!("theirs.db {told}")), "{args:?}: {}", ended.err);
         }
         assert_eq!(std::fs::read(&file).unwrap(), before, "untouched");
     }
