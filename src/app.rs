@@ -1,7 +1,9 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+mod key;
+pub mod offline;
+
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
-use crate::store::{Location, SecretKey, Store};
+use crate::store::{Location, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -144,7 +146,8 @@ impl App {
 /// If the key, the folder or the database does not allow it.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
-    Store::open(&location(config), &secret_key(config)?, limits).await
+    let location = location(config);
+    Store::open(&location, &key::secret_key(config, &location).await?, limits).await
 }
 
 /// The Services: embedded ones and those in the data folder.
@@ -200,12 +203,16 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
 
 fn location(config: &Config) -> Location {
     match &config.database_url {
-        Some(url) if url.expose().starts_with("postgres") => {
-            Location::Postgres { url: url.expose().to_owned(), max_connections: config.database.max_connections }
-        }
-        Some(url) => sqlite(config, Path::new(url.expose().trim_start_matches("sqlite:").trim_start_matches("//"))),
+        Some(url) => location_of(config, url.expose()),
         None => sqlite(config, &config.data_dir.join("fanfare.db")),
     }
+}
+
+fn location_of(config: &Config, url: &str) -> Location {
+    if url.starts_with("postgres") {
+        return Location::Postgres { url: url.to_owned(), max_connections: config.database.max_connections };
+    }
+    sqlite(config, Path::new(url.trim_start_matches("sqlite:").trim_start_matches("//")))
 }
 
 fn sqlite(config: &Config, file: &Path) -> Location {
@@ -222,37 +229,17 @@ fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
         None => (folder.join("lock"), folder),
         Some(_) => (file.with_added_extension("lock"), &file),
     };
-    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(lock(&path, taken)?))
+}
+
+/// Takes a lock file for this process; `what` is taken with it.
+fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
+    let lock = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", taken.display()),
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", what.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
-}
-
-/// The key from the settings, else from the key file, which is made at the first start.
-fn secret_key(config: &Config) -> anyhow::Result<SecretKey> {
-    if let Some(key) = &config.secret_key {
-        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits");
-    }
-    let path = config.data_dir.join("secret.key");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_key_file(&path),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {
-    let key = SecretKey::from_bytes(rand::random());
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{}", key.to_hex()).and_then(|()| file.sync_all()).context("cannot write the key file")?;
-    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
-    Ok(key)
 }
 
 /// Makes the administrator that the settings name, unless the address is taken.

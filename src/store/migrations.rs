@@ -42,3 +42,16 @@ fn migrator(dialect: impl Fn(&'static str) -> SqlStr) -> Migrator {
 fn bytewise(sql: &str) -> String {
     sql.replace(" TEXT", r#" TEXT COLLATE "C""#)
 }
+
+/// Where the steps done are recorded.
+pub const TABLE: &str = "_sqlx_migrations";
+
+/// The number of the last step.
+pub fn last() -> i64 {
+    STEPS.iter().map(|(version, _, _)| *version).max().unwrap_or_default()
+}
+
+/// Whether this is our first step: it tells a database of ours from another program's.
+pub fn is_first(version: i64, name: &str) -> bool {
+    STEPS.first().is_some_and(|first| (first.0, first.1) == (version, name))
+}

@@ -3,14 +3,17 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here and in `migrations.rs`, `rows.rs`, `turns.rs` and `queue.rs`, each with its reason.
+//! by dialect is allowed only here and in `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `tables.rs` and
+//! `transfer.rs`, each with its reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers. PostgreSQL is
 //! used at READ COMMITTED: what is checked in one statement may have changed by the next, so either the change itself
 //! has the condition, or the transaction has taken its turn (`turns.rs`).
 
 mod accounts;
+mod backup;
 mod batch;
+mod file;
 mod idempotency;
 mod migrations;
 mod pushers;
@@ -19,8 +22,10 @@ mod rows;
 mod seal;
 mod settings;
 mod signal;
+mod tables;
 mod tasks;
 mod tokens;
+mod transfer;
 mod turns;
 
 use std::path::PathBuf;
@@ -33,6 +38,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
+pub use self::backup::{Backup, backup};
+pub use self::file::holds_database;
 pub use self::idempotency::{KeyHash, NewKey, Recorded};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
@@ -40,6 +47,7 @@ pub use self::seal::{Sealer, SecretKey};
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
+pub use self::transfer::{Moved, transfer};
 use crate::domain::agenda::Limits;
 use crate::error::{Error, Result};
 
@@ -144,6 +152,7 @@ impl Store {
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
         let (db, recording) = match location {
             Location::Sqlite { file, durable } => {
+                file::check(file).await?;
                 let db = open_sqlite(file, *durable).await?;
                 (db.clone(), db)
             }
@@ -270,7 +279,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .test_before_acquire(false)
         .connect_with(options.clone())
         .await
-        .with_context(|| format!("the database {} could not be opened", file.display()))?;
+        .map_err(|error| file::unreadable(file, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY)

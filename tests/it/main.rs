@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod backup;
 mod bad_input;
 mod bad_pusher;
 mod cli;
@@ -36,4 +37,5 @@ mod store_queue;
 mod store_schema;
 mod support;
 mod task;
+mod transfer;
 mod without_postgres;
