@@ -7,7 +7,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -22,8 +22,8 @@ use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
 use crate::flow::pushers::PusherCache;
-use crate::flow::{Engine, login, tidy};
-use crate::jobs::Workers;
+use crate::flow::{Engine, login, nodes, tidy};
+use crate::jobs::{TAKE_OVER_EVERY, Workers};
 use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
@@ -32,19 +32,22 @@ use crate::store::{Location, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
-/// By how much a claim outlasts the longest attempt. With the default of 15 s an attempt, the work of a node that died is
-/// taken over within 30 s.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// The machine's clock.
+/// The machine's clock, or what was put right of it.
 #[derive(Debug, Default)]
-pub struct SystemClock;
+pub struct SystemClock {
+    ahead_ms: AtomicI64,
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).plus_ms(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    fn correct(&self, ms: i64) {
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
@@ -55,13 +58,17 @@ pub struct Tuning {
     pub retries: RetrySchedule,
     /// Time for a whole attempt.
     pub attempt_timeout: Duration,
+    /// How long a claim holds.
+    pub lease: Duration,
 }
 
 impl Tuning {
     /// Exactly what the settings say.
     pub fn of(config: &Config) -> Self {
         let retries = RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() };
-        Self { retries, attempt_timeout: config.delivery.attempt_timeout() }
+        // A lease that has ended is noticed at the next look.
+        let lease = config.delivery.take_over().saturating_sub(TAKE_OVER_EVERY);
+        Self { retries, attempt_timeout: config.delivery.attempt_timeout(), lease }
     }
 }
 
@@ -102,6 +109,7 @@ impl App {
                 tracing::info!(found, "{found} tasks were under way when the server last ended; they run again");
             }
         }
+        nodes::agree_on_time(&engine).await.map_err(broken)?;
         engine.store.survey().await.map_err(broken)?;
         create_first_admin(config, &engine).await?;
         let acceptor = TcpListener::bind(config.listen)
@@ -111,6 +119,9 @@ impl App {
         let local = acceptor.local_addr();
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
+        if let Some(news) = engine.store.join(&name) {
+            tokio::spawn(nodes::follow_news(engine.clone(), news));
+        }
         let workers = Workers::start(engine.clone(), name);
         let (stop, stopped) = oneshot::channel::<()>();
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
@@ -186,16 +197,17 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         ..SenderConfig::default()
     })?;
     let store = open_store(config).await?;
+    let pushers = PusherCache::new(store.is_shared());
     Ok(Engine {
         store,
         clock,
         catalogue,
         sender,
-        pushers: PusherCache::default(),
+        pushers,
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
-        lease: tuning.attempt_timeout + LEASE_MARGIN,
+        lease: tuning.lease,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
     })

@@ -98,7 +98,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // Listen for the signals first: one that comes during the start must not be lost.
     let stopped = stop_signal()?;
-    let app = App::start(config, Arc::new(SystemClock)).await?;
+    let app = App::start(config, Arc::new(SystemClock::default())).await?;
     let address = app.address;
     tracing::info!(%address, "ready on http://{address}/, documents at http://{address}/docs/, data in {}", config.data_dir.display());
     stopped.await;

@@ -80,7 +80,13 @@ pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<u
     tx.delete_pusher(id).await?;
     tx.commit().await?;
     engine.pushers.forget(id);
-    revoke_tasks_of(engine, pusher.owner(), id).await
+    let revoked = revoke_tasks_of(engine, pusher.owner(), id).await?;
+    if !engine.store.is_shared() {
+        return Ok(revoked);
+    }
+    // Another node may have taken a push meanwhile, as long as it did not know.
+    engine.pushers.until_known_everywhere().await;
+    Ok(revoked + revoke_tasks_of(engine, pusher.owner(), id).await?)
 }
 
 /// The caller's own Pusher; anybody else's does not exist for the caller.

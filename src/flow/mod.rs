@@ -4,6 +4,7 @@ pub mod deliver;
 pub mod edit;
 mod idempotency;
 pub mod login;
+pub mod nodes;
 pub mod preview;
 pub mod push;
 pub mod pushers;

@@ -58,7 +58,7 @@ pub async fn push(
     call: &Call,
     key: Option<&IdempotencyKey>,
 ) -> Result<Accepted> {
-    let changes = engine.pushers.changes();
+    let reading = engine.pushers.begin();
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
     permit(engine, caller, &root)?;
     let holder = holder(caller, &root);
@@ -81,7 +81,7 @@ pub async fn push(
         engine.store.record(tasks).await?;
     }
     // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
-    if engine.pushers.changes() != changes
+    if !engine.pushers.still_good(reading)
         && let Some(owner) = owner(&root)
         && let Err(error) = revoke_if_gone(engine, owner, id).await
     {

@@ -116,7 +116,7 @@ pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result
         return Err(Error::Refused(crate::domain::refusal::Refusal::WrongState(task.state.as_str())));
     }
     tx.commit().await?;
-    engine.store.signal().note([(task.lane.as_str(), now.0)]);
+    engine.store.signal().announce([(task.lane.as_str(), now.0)]);
     Ok(task)
 }
 

@@ -99,7 +99,7 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
         let Group { tasks, callers, mut keyed } = next_group(&mut waiting);
         let committed = match insert_group(&db, tasks, &mut keyed).await {
             Ok(due) => {
-                signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+                signal.announce(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
                 true
             }
             Err(error) => {

@@ -14,6 +14,7 @@ mod accounts;
 mod backup;
 mod batch;
 mod file;
+mod herald;
 mod idempotency;
 mod migrations;
 mod pushers;
@@ -40,6 +41,7 @@ use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 pub use self::accounts::NewAccount;
 pub use self::backup::{Backup, backup};
 pub use self::file::holds_database;
+pub use self::herald::News;
 pub use self::idempotency::{KeyHash, NewKey, Recorded};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
@@ -83,6 +85,8 @@ pub struct Store {
     db: Db,
     /// What the recorder writes through.
     recording: Db,
+    /// What the other nodes are heard through.
+    listening: Db,
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
@@ -150,20 +154,20 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
-        let (db, recording) = match location {
+        let [db, recording, listening] = match location {
             Location::Sqlite { file, durable } => {
                 file::check(file).await?;
                 let db = open_sqlite(file, *durable).await?;
-                (db.clone(), db)
+                [db.clone(), db.clone(), db]
             }
             Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await?,
         };
         db.migrate().await.context("the database could not be migrated")?;
         let sealer = Arc::new(Sealer::new(key));
-        let signal = Arc::new(Signal::new(limits));
+        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
         let recorder =
             batch::Recorder::start(recording.clone(), signal.clone()).context("the writer could not start")?;
-        let store = Self { db, recording, sealer, signal, recorder };
+        let store = Self { db, recording, listening, sealer, signal, recorder };
         store.prove_key().await?;
         Ok(store)
     }
@@ -202,6 +206,8 @@ impl Store {
 
     /// Closes every connection, after what is under way.
     pub async fn close(&self) {
+        self.tell_the_rest().await;
+        self.listening.close().await;
         self.recording.close().await;
         self.db.close().await;
     }
@@ -288,9 +294,9 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
     Ok(Db::Sqlite { writer, readers })
 }
 
-/// The pool for everything, and one connection for the recorder: it must not wait behind requests, and has a runtime of
-/// its own, which a connection is bound to.
-async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<(Db, Db)> {
+/// The pool for everything, one connection for the recorder, which must not wait behind requests and has a runtime of its
+/// own that a connection is bound to, and one to hear the other nodes.
+async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3]> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
@@ -302,9 +308,10 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<(Db, D
             })
         })
     };
-    let all = pool(max_connections.saturating_sub(1).max(1)).connect_with(options.clone()).await;
+    let all = pool(max_connections.saturating_sub(2).max(1)).connect_with(options.clone()).await;
     let all = all.context("PostgreSQL could not be reached")?;
-    Ok((Db::Postgres(all), Db::Postgres(pool(1).connect_lazy_with(options))))
+    let one = || Db::Postgres(pool(1).connect_lazy_with(options.clone()));
+    Ok([Db::Postgres(all), one(), one()])
 }
 
 impl From<sqlx::Error> for Error {

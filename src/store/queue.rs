@@ -228,7 +228,7 @@ impl Store {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
             FinishState::Succeeded | FinishState::Failed { .. } => None,
         });
-        self.signal.note(again);
+        self.signal.announce(again);
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Store {
         tx.alone_with(&push_of(&finish.id)?).await?;
         let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
         tx.commit().await?;
-        self.signal.note(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
+        self.signal.announce(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
         Ok(())
     }
 
@@ -268,14 +268,13 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn hand_back(&self, worker: &str) -> Result<u64> {
-        let mut tx = self.write().await?;
-        let count = on!(&mut tx, conn => sqlx::query(
+    pub async fn hand_back(&self, worker: &str) -> Result<usize> {
+        let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
             "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
-             WHERE state = 'running' AND worker = $1")
-            .bind(worker.to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
-        tx.commit().await?;
-        Ok(count)
+             WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
+            .bind(worker.to_owned()).fetch_all(conn).await)?;
+        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(rows.len())
     }
 
     /// Takes over what dead workers left: tasks whose lease has ended wait again.
@@ -289,7 +288,7 @@ impl Store {
         };
         let rows: Vec<(String, i64)> =
             directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
-        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(rows.len())
     }
 

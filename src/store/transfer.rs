@@ -69,7 +69,7 @@ async fn open_source(from: &Location) -> anyhow::Result<Db> {
             alone_on(file).await
         }
         Location::Postgres { url, .. } => {
-            let (db, _) = open_postgres(url, 1).await?;
+            let [db, _, _] = open_postgres(url, 1).await?;
             let mut tx = db.read().await.map_err(broken)?;
             let Tx::Postgres(conn) = &mut tx else { bail!("PostgreSQL is not what was opened") };
             // A server that runs would take in pushes until the end and after it; they would be left behind.
@@ -99,7 +99,8 @@ async fn open_target(to: &Location) -> anyhow::Result<Db> {
             let options: PgConnectOptions =
                 url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
             options.connect().await.context("the target could not be reached")?.close().await?;
-            Ok(open_postgres(url, 1).await?.0)
+            let [db, _, _] = open_postgres(url, 1).await?;
+            Ok(db)
         }
     }
 }

@@ -18,6 +18,7 @@ mod group;
 mod group_api;
 mod idempotency;
 mod layers;
+mod nodes;
 mod openapi;
 mod page;
 mod preset;

@@ -112,9 +112,14 @@ impl Fresh {
         Self { url: at(&name), name }
     }
 
+    /// A connection to it beside the servers.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("a connection")
+    }
+
     /// All rows of all tables, as text.
     pub async fn dump(&self) -> Vec<u8> {
-        let mut conn = PgConnection::connect(&self.url).await.expect("a connection");
+        let mut conn = self.connect().await;
         let tables: Vec<(String,)> =
             sqlx::query_as("SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'")
                 .fetch_all(&mut conn)

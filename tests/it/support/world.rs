@@ -50,7 +50,7 @@ pub struct World {
     address: Arc<Mutex<SocketAddr>>,
     folder: Arc<TempDir>,
     /// None if it is a file in the folder.
-    database: Option<Fresh>,
+    database: Option<Arc<Fresh>>,
 }
 
 impl Builder {
@@ -110,7 +110,7 @@ impl Builder {
         self.config.data_dir = folder.path().to_owned();
         let database = match Database::of_this_test() {
             Database::Sqlite => None,
-            Database::Postgres => Some(Fresh::new().await),
+            Database::Postgres => Some(Arc::new(Fresh::new().await)),
         };
         self.config.database_url = database.as_ref().map(|database| Secret::new(database.url.clone()));
         let Self { config, tuning, clock } = self;
@@ -135,7 +135,7 @@ impl World {
         config.database.max_connections = CONNECTIONS;
         let waits = vec![Duration::from_millis(20); 2];
         let retries = RetrySchedule { waits, jitter_percent: 0, ..RetrySchedule::default() };
-        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5) };
+        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5), lease: Duration::from_secs(15) };
         Builder { config, tuning, clock: Arc::default() }
     }
 
@@ -143,6 +143,23 @@ impl World {
         let app = App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await.expect("a server");
         *self.address.lock().expect("no panic while locked") = app.address;
         self.app = Some(app);
+    }
+
+    /// Another node on the same database, with a folder and a clock of its own.
+    pub async fn another_node(&self, clock: Arc<TestClock>) -> Self {
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        std::fs::copy(self.folder().join("secret.key"), folder.path().join("secret.key")).expect("the key file");
+        let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
+        let address = Arc::new(Mutex::new(config.listen));
+        let (tuning, database) = (self.tuning.clone(), self.database.clone());
+        let mut world = Self { clock, config, tuning, app: None, address, folder, database };
+        world.begin().await;
+        world
+    }
+
+    /// The same caller at this node.
+    pub fn here(&self, caller: &Client) -> Client {
+        caller.at(Arc::clone(&self.address))
     }
 
     /// Why a second server cannot start on the same folder meanwhile.
@@ -175,6 +192,42 @@ impl World {
     /// Where the server keeps its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Cuts the connections on which nodes hear each other.
+    pub async fn cut_off_listeners(&self) {
+        let mut conn = self.beside().await;
+        let cut = sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+        );
+        let cut = cut.execute(&mut conn).await.expect("an answer").rows_affected();
+        assert!(cut > 0, "nobody listened");
+    }
+
+    /// Waits until so many nodes listen.
+    pub async fn wait_for_listeners(&self, count: i64) {
+        let mut conn = self.beside().await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (there,): (i64,) = sqlx::query_as(
+                "SELECT COUNT(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'",
+            )
+            .fetch_one(&mut conn)
+            .await
+            .expect("an answer");
+            if there == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{there} listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A connection to the PostgreSQL database beside the servers.
+    async fn beside(&self) -> sqlx::PgConnection {
+        self.database.as_ref().expect("PostgreSQL").connect().await
     }
 
     /// Everything that the database holds, wherever it lies.
