@@ -103,8 +103,8 @@ pub struct DeliveryConfig {
     pub attempt_timeout_s: u64,
     /// Seconds for connecting.
     pub connect_timeout_s: u64,
-    /// Seconds until what a dead node had begun is begun again; none: the time for an attempt and 15.
-    pub take_over_s: Option<u64>,
+    /// Seconds until what a dead node had begun is begun again.
+    pub take_over_s: u64,
     /// Seconds to wait before each further attempt.
     pub retry_waits_s: Vec<u64>,
     /// Days to keep finished tasks.
@@ -197,7 +197,7 @@ impl Default for DeliveryConfig {
             per_host: 32,
             attempt_timeout_s: 15,
             connect_timeout_s: 5,
-            take_over_s: None,
+            take_over_s: 30,
             retry_waits_s: vec![2, 15, 60, 300, 1800],
             keep_finished_days: 30,
         }
@@ -230,7 +230,7 @@ impl DeliveryConfig {
 
     /// Time until what a dead node had begun is begun again.
     pub fn take_over(&self) -> Duration {
-        Duration::from_secs(self.take_over_s.unwrap_or(self.attempt_timeout_s + 15))
+        Duration::from_secs(self.take_over_s)
     }
 
     /// Time for connecting.
