@@ -13,7 +13,6 @@ use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use tokio::sync::oneshot;
 
-use crate::api;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
@@ -27,6 +26,7 @@ use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
 use crate::store::{Location, SecretKey, Store};
+use crate::{api, jobs};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -53,13 +53,15 @@ pub struct Tuning {
     pub retries: RetrySchedule,
     /// Time for a whole attempt.
     pub attempt_timeout: Duration,
+    /// Time for running attempts to end when the server stops.
+    pub stop_grace: Duration,
 }
 
 impl Tuning {
     /// Exactly what the settings say.
     pub fn of(config: &Config) -> Self {
         let retries = RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() };
-        Self { retries, attempt_timeout: config.delivery.attempt_timeout() }
+        Self { retries, attempt_timeout: config.delivery.attempt_timeout(), stop_grace: jobs::GRACE }
     }
 }
 
@@ -92,6 +94,7 @@ impl App {
     /// As `start`.
     pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
         let lock = prepare_data_dir(config)?;
+        let stop_grace = tuning.stop_grace;
         let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {
             // The lock proves that whoever had claimed something is gone.
@@ -109,7 +112,7 @@ impl App {
         let local = acceptor.local_addr();
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
-        let workers = Workers::start(engine.clone(), name);
+        let workers = Workers::start(engine.clone(), name, stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
         let stopped = async move {

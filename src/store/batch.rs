@@ -2,19 +2,26 @@
 //! flush to disk.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::NewTask;
+use super::trouble::in_time;
 use super::{Db, Signal, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 
 /// Most pushes that may queue for a commit before callers are turned away.
 const MOST_QUEUED: usize = 8192;
+/// Longest that a push waits for its commit.
+const MOST_WAIT: Duration = Duration::from_secs(10);
+/// When a push may come again that the database could not take.
+const UNTIL_BETTER: Duration = Duration::from_secs(5);
 
 static INSERT: Rows = Rows::new(
     "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
@@ -32,6 +39,8 @@ struct Entry {
 #[derive(Clone)]
 pub(super) struct Recorder {
     entries: mpsc::Sender<Entry>,
+    /// Whether the database does not take writes at present, so that nobody need wait to find out.
+    refuses: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -42,10 +51,12 @@ impl Recorder {
     /// If the system gives no thread.
     pub(super) fn start(db: Db, signal: Arc<Signal>) -> std::io::Result<Self> {
         let (entries, arrived) = mpsc::channel(MOST_QUEUED);
+        let refuses = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let write = move || runtime.block_on(write_groups(db, signal, arrived));
+        let mut writer = Writer { db, signal, refuses: refuses.clone(), arrived };
+        let write = move || go_on_after_panics(|| runtime.block_on(writer.write_groups()));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
-        Ok(Self { entries })
+        Ok(Self { entries, refuses })
     }
 
     /// Returns once the tasks are durable.
@@ -53,45 +64,96 @@ impl Recorder {
         if tasks.is_empty() {
             return Ok(());
         }
-        let (done, committed) = oneshot::channel();
-        let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
-        self.entries.try_send(Entry { tasks, done }).map_err(|_| busy())?;
-        match committed.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(busy()),
+        if self.refuses() {
+            return Err(Error::Busy { retry_after: UNTIL_BETTER });
         }
+        let (done, committed) = oneshot::channel();
+        self.entries
+            .try_send(Entry { tasks, done })
+            .map_err(|_| Error::Busy { retry_after: Duration::from_secs(1) })?;
+        match tokio::time::timeout(MOST_WAIT, committed).await {
+            Ok(Ok(true)) => Ok(()),
+            // In the last two cases it is not known whether they are recorded.
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(Error::Busy { retry_after: UNTIL_BETTER }),
+        }
+    }
+
+    /// Whether the last group could not be recorded and nothing has been written since.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 }
 
-async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<Entry>) {
-    let mut waiting = VecDeque::with_capacity(MOST_ROWS);
-    let mut fresh = Vec::with_capacity(MOST_ROWS);
-    loop {
-        // What was left over goes first; only an empty table waits for more.
-        if waiting.is_empty() && arrived.recv_many(&mut fresh, MOST_ROWS).await == 0 {
-            return;
-        }
-        waiting.extend(fresh.drain(..));
-        while waiting.len() < MOST_ROWS
-            && let Ok(entry) = arrived.try_recv()
-        {
-            waiting.push_back(entry);
-        }
-        let (tasks, callers) = next_group(&mut waiting);
-        let due = earliest(&tasks);
-        let committed = match insert(&db, tasks).await {
-            Ok(()) => {
-                signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-                true
+/// Runs the work again after each panic; those whom it was about to answer are told that it is busy.
+fn go_on_after_panics(mut work: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
+        tracing::error!("the recorder panicked; it goes on with the next pushes");
+    }
+}
+
+/// The one writer.
+struct Writer {
+    db: Db,
+    signal: Arc<Signal>,
+    refuses: Arc<AtomicBool>,
+    arrived: mpsc::Receiver<Entry>,
+}
+
+impl Writer {
+    async fn write_groups(&mut self) {
+        // After a panic this may be left over.
+        self.refuses.store(false, Ordering::Relaxed);
+        let mut waiting = VecDeque::with_capacity(MOST_ROWS);
+        let mut fresh = Vec::with_capacity(MOST_ROWS);
+        loop {
+            // What was left over goes first; only an empty table waits for more.
+            if waiting.is_empty() && self.arrived.recv_many(&mut fresh, MOST_ROWS).await == 0 {
+                return;
             }
-            Err(error) => {
-                tracing::error!(?error, pushes = callers.len(), "pushes could not be recorded and were refused");
-                false
+            waiting.extend(fresh.drain(..));
+            while waiting.len() < MOST_ROWS
+                && let Ok(entry) = self.arrived.try_recv()
+            {
+                waiting.push_back(entry);
             }
-        };
-        for caller in callers {
-            // A caller that went away does not need the answer.
-            let _ = caller.send(committed);
+            let (tasks, callers) = next_group(&mut waiting);
+            let due = earliest(&tasks);
+            let committed = in_time(insert(&self.db, tasks)).await;
+            match &committed {
+                Ok(()) => self.signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at))),
+                Err(Error::Busy { .. }) => self.refuses.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::error!(?error, pushes = callers.len(), "pushes could not be recorded and were refused");
+                }
+            }
+            for caller in callers {
+                // A caller that went away does not need the answer.
+                let _ = caller.send(committed.is_ok());
+            }
+            if self.refuses.load(Ordering::Relaxed) {
+                self.refuse_until_better(&mut waiting).await;
+            }
+        }
+    }
+
+    /// Refuses whoever has queued, until a write succeeds or nobody can come any more.
+    async fn refuse_until_better(&mut self, waiting: &mut VecDeque<Entry>) {
+        tracing::error!("the database takes no writes: pushes are refused until it does");
+        let mut pause = Duration::from_millis(100);
+        loop {
+            while let Some(entry) = waiting.pop_front().or_else(|| self.arrived.try_recv().ok()) {
+                let _ = entry.done.send(false);
+            }
+            if self.arrived.is_closed() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            if self.db.try_write().await.is_ok() {
+                self.refuses.store(false, Ordering::Relaxed);
+                tracing::info!("the database takes writes again");
+                return;
+            }
         }
     }
 }
@@ -174,4 +236,19 @@ async fn insert_many(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
         left -= rows;
     }
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_not_the_end() {
+        let mut turns = 0;
+        go_on_after_panics(|| {
+            turns += 1;
+            assert!(turns > 2, "a panic on purpose");
+        });
+        assert_eq!(turns, 3);
+    }
 }

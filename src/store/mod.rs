@@ -19,15 +19,17 @@ mod settings;
 mod signal;
 mod tasks;
 mod tokens;
+mod trouble;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Mutex;
 
 pub use self::accounts::NewAccount;
 pub use self::pushers::{PusherKind, StoredPusher};
@@ -37,7 +39,8 @@ pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
 use crate::domain::agenda::Limits;
-use crate::error::{Error, Result};
+use crate::domain::id::unguessable;
+use crate::error::Result;
 
 /// Which database, and where.
 #[derive(Debug, Clone)]
@@ -72,6 +75,8 @@ pub struct Store {
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
+    /// When it was last tried whether the database takes writes, and what came of it.
+    tried: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 /// A transaction. After any error, drop it: on PostgreSQL it is dead, and its commit would answer Ok and roll back.
@@ -127,6 +132,14 @@ pub(in crate::store) use directly;
 
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(10);
+/// How long to wait for a connection to PostgreSQL: while it is gone, so long waits whoever needs it. At the start, when
+/// it may be starting as well, it is tried so many times.
+const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TRIES: u32 = 5;
+/// The log of SQLite is cut back to this after it had to grow, as behind a long read.
+const LOG_KEPT: &str = "67108864";
+/// How long an answer to `is_alive` stands.
+const TRIED_FOR: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Opens the database, brings its schema up to date, and proves that the key is the one it was sealed with.
@@ -142,7 +155,7 @@ impl Store {
         let sealer = Arc::new(Sealer::new(key));
         let signal = Arc::new(Signal::new(limits));
         let recorder = batch::Recorder::start(db.clone(), signal.clone()).context("the writer could not start")?;
-        let store = Self { db, sealer, signal, recorder };
+        let store = Self { db, sealer, signal, recorder, tried: Arc::default() };
         store.prove_key().await?;
         Ok(store)
     }
@@ -173,10 +186,17 @@ impl Store {
         &self.signal
     }
 
-    /// Whether the database answers.
+    /// Whether the database takes writes: tried with a write of its own, at most once a second.
     pub async fn is_alive(&self) -> bool {
-        let Ok(mut tx) = self.read().await else { return false };
-        on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.is_ok())
+        let mut tried = self.tried.lock().await;
+        match *tried {
+            Some((at, well)) if at.elapsed() < TRIED_FOR => well,
+            _ => {
+                let well = !self.recorder.refuses() && self.db.try_write().await.is_ok();
+                *tried = Some((Instant::now(), well));
+                well
+            }
+        }
     }
 
     /// Closes every connection, after what is under way.
@@ -205,6 +225,17 @@ impl Db {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
+    }
+
+    /// Writes something that means nothing. The value must be a new one: SQLite leaves a page alone that stays as it is.
+    async fn try_write(&self) -> Result<()> {
+        let work = async {
+            directly!(self, conn => sqlx::query(
+                "INSERT INTO setting (name, value) VALUES ('tried', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+                .bind(unguessable(rand::random())).execute(conn).await.map(drop))?;
+            Ok(())
+        };
+        trouble::in_time(work).await
     }
 
     async fn migrate(&self) -> anyhow::Result<()> {
@@ -243,7 +274,10 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         // A larger log between checkpoints: fewer pauses, at the price of some disk.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
+        .pragma("journal_size_limit", LOG_KEPT)
         .disable_statement_logging();
+    // When the disk is full SQLite rolls back by itself, which the connection does not notice: it takes itself to be in a
+    // transaction for ever, and must go.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
@@ -251,6 +285,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options.clone())
         .await
         .with_context(|| format!("the database {} could not be opened", file.display()))?;
@@ -258,6 +293,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .max_connections(READERS)
         .acquire_timeout(BUSY)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_lazy_with(options.read_only(true).create_if_missing(false));
     Ok(Db::Sqlite { writer, readers })
 }
@@ -266,24 +302,14 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Db> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(BUSY)
-        .connect_with(options)
-        .await
-        .context("PostgreSQL could not be reached")?;
-    Ok(Db::Postgres(pool))
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            // Nothing has changed and the cause may pass: the caller may come again.
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                tracing::warn!(%error, "the database is not available");
-                Self::Busy { retry_after: Duration::from_secs(5) }
-            }
-            other => Self::Broken(anyhow::Error::new(other).context("database")),
+    let pool =
+        PgPoolOptions::new().max_connections(max_connections).acquire_timeout(CONNECT).connect_lazy_with(options);
+    let mut tries = 1;
+    while let Err(error) = pool.acquire().await {
+        if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {
+            return Err(error).context("PostgreSQL could not be reached");
         }
+        tries += 1;
     }
+    Ok(Db::Postgres(pool))
 }

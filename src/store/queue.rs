@@ -8,6 +8,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
+use super::trouble::in_time;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
@@ -59,6 +60,16 @@ pub struct Finish {
     pub now: Timestamp,
     /// The whole log, this attempt included, as JSON.
     pub attempt_log: String,
+}
+
+impl Finish {
+    /// In place of an outcome that the database does not take: failed, with nothing in it that came from outside.
+    #[must_use]
+    pub fn unrecordable(&self) -> Self {
+        let (code, message) = ("outcome_unrecordable", "the outcome could not be recorded");
+        let state = FinishState::Failed { code: code.to_owned(), message: message.to_owned() };
+        Self { state, attempt_log: "[]".to_owned(), ..self.clone() }
+    }
 }
 
 /// What a task becomes after an attempt.
@@ -159,8 +170,18 @@ impl Store {
     /// Claims due tasks, up to a number for each lane.
     ///
     /// # Errors
-    /// If the database fails; nothing is claimed then.
+    /// If the database fails. What it claims all the same, and cannot say, waits again when the lease ends.
     pub async fn claim(
+        &self,
+        worker: &str,
+        lanes: &[(String, i64)],
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>> {
+        in_time(self.claim_lanes(worker, lanes, now, lease_until)).await
+    }
+
+    async fn claim_lanes(
         &self,
         worker: &str,
         lanes: &[(String, i64)],
@@ -208,10 +229,10 @@ impl Store {
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
         let (steps, single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
         for group in single.chunks(MOST_ROWS) {
-            self.finish_group(worker, group).await?;
+            in_time(self.finish_group(worker, group)).await?;
         }
         for step in steps {
-            self.finish_step(worker, step).await?;
+            in_time(self.finish_step(worker, step)).await?;
         }
         let again = finishes.iter().filter_map(|finish| match &finish.state {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
@@ -252,18 +273,20 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back everything that this worker still holds, as if it had not been claimed.
+    /// Gives back everything that this worker still holds, as if it had not been claimed; answers each task's lane and
+    /// when it is due. This node is not told: it is about to end.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn hand_back(&self, worker: &str) -> Result<u64> {
-        let mut tx = self.write().await?;
-        let count = on!(&mut tx, conn => sqlx::query(
-            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
-             WHERE state = 'running' AND worker = $1")
-            .bind(worker.to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
-        tx.commit().await?;
-        Ok(count)
+    pub async fn hand_back(&self, worker: &str) -> Result<Vec<Release>> {
+        let work = async {
+            let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
+                "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
+                 WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
+                .bind(worker.to_owned()).fetch_all(conn).await)?;
+            Ok(rows.into_iter().map(|(lane, run_at)| Release { lane, run_at }).collect())
+        };
+        in_time(work).await
     }
 
     /// Takes over what dead workers left: tasks whose lease has ended wait again.
@@ -271,12 +294,14 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn take_over(&self, now: Timestamp) -> Result<usize> {
-        let mut tx = self.write().await?;
-        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
-            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
-             WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at")
-            .bind(now.0).fetch_all(conn).await)?;
-        tx.commit().await?;
+        let work = async {
+            let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
+                "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
+                 WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at")
+                .bind(now.0).fetch_all(conn).await)?;
+            Ok(rows)
+        };
+        let rows = in_time(work).await?;
         self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(rows.len())
     }

@@ -124,7 +124,7 @@ async fn what_a_killed_server_had_claimed_runs_again_at_the_next_start() {
 async fn what_is_handed_back_counts_as_never_claimed() {
     let scene = Scene::start().await;
     let claimed = claimed_by_the_dead(&scene, HOUR).await;
-    assert_eq!(scene.world.engine().store.hand_back(DEAD).await.unwrap(), 1);
+    assert_eq!(scene.world.engine().store.hand_back(DEAD).await.unwrap().len(), 1);
     assert_eq!(scene.ann.task(claimed.id.as_str()).await["state"], "waiting");
     scene.world.forward(HOUR);
     assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded");
@@ -169,7 +169,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     scene.world.forward(HOUR);
     scene.sink.expect(1).await;
     store.finish(DEAD, &[late_finish(&claimed, &scene)]).await.unwrap();
-    assert_eq!(store.hand_back(DEAD).await.unwrap(), 0);
+    assert_eq!(store.hand_back(DEAD).await.unwrap(), []);
     assert_eq!(scene.ann.task(claimed.id.as_str()).await["state"], "running", "while another has it");
 
     assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded");

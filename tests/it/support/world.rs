@@ -89,6 +89,12 @@ impl Builder {
         self
     }
 
+    /// Time for attempts to end when the server stops.
+    pub fn stop_grace(mut self, limit: Duration) -> Self {
+        self.tuning.stop_grace = limit;
+        self
+    }
+
     /// An attempt is given up after 300 ms.
     pub fn hasty(self) -> Self {
         self.attempt_timeout(HASTY)
@@ -153,7 +159,7 @@ impl World {
         config.database.synchronous = Synchronous::Normal;
         let waits = vec![Duration::from_millis(20); 2];
         let retries = RetrySchedule { waits, jitter_percent: 0, ..RetrySchedule::default() };
-        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5) };
+        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5), stop_grace: Duration::from_secs(20) };
         Builder { config, tuning, clock: Arc::default() }
     }
 
