@@ -105,12 +105,16 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
 
 /// Says that attempts must break off, so long after the server was told to stop.
 async fn cut_after(grace: Duration, cut: watch::Sender<bool>, mut stopping: watch::Receiver<bool>) {
-    if stopping.wait_for(|stop| *stop).await.is_ok() {
-        tokio::time::sleep(grace).await;
-        let _ = cut.send(true);
+    becomes(&mut stopping, true).await;
+    tokio::time::sleep(grace).await;
+    let _ = cut.send(true);
+}
+
+/// Waits until a flag has this value; for ever if nobody is left to set it.
+async fn becomes(flag: &mut watch::Receiver<bool>, value: bool) {
+    if flag.wait_for(|now| *now == value).await.is_err() {
+        std::future::pending().await
     }
-    // Those who wait for the word must not take the end of this task for it.
-    std::future::pending().await
 }
 
 /// One job. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
@@ -127,7 +131,7 @@ async fn deliver_and_record(
     });
     let ended = tokio::select! {
         ended = &mut attempt => ended,
-        _ = cutting.wait_for(|cut| *cut) => {
+        () = becomes(&mut cutting, true) => {
             attempt.abort();
             // Once it is handed back, nothing more of it may go out from here.
             let _ = attempt.await;
@@ -205,7 +209,7 @@ async fn claim_due(
         if *recording.borrow() {
             // What is started now could not be recorded either, and would run again.
             tokio::select! {
-                _ = recording.wait_for(|stuck| !*stuck) => {}
+                () = becomes(&mut recording, false) => {}
                 _ = stopping.changed() => {}
             }
             continue;
