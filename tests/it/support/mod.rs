@@ -1,9 +1,11 @@
 //! What the integration tests share: servers on loopback that record what reaches them.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod caller;
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod http_sink;
 pub mod mime;
 pub mod plain;

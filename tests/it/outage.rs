@@ -1,0 +1,73 @@
+//! The database goes away while the server runs, and comes back: what was accepted is delivered, once; what comes
+//! meanwhile is refused at once; nobody restarts anything.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::caller::{Met, arrivals, at_rest, number, owned, owner, push, until_ready};
+use crate::support::client::text;
+use crate::support::cluster::Cluster;
+use crate::support::http_sink::{HttpSink, Play};
+use crate::support::world::webhook;
+
+/// Longest that anybody waits to learn that the database is gone, and longest once that is known.
+const TO_FIND_OUT: Duration = Duration::from_secs(4);
+const ONCE_KNOWN: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_goes_and_comes_back() {
+    let Some(cluster) = Cluster::start() else { return };
+    let gone_for = Duration::from_secs(number("FANFARE_OUTAGE_SECONDS", 4));
+    let program = owned().with("FANFARE_DATABASE_URL", &cluster.url()).with("FANFARE_DELIVERY_ATTEMPT_TIMEOUT_S", "2");
+    let server = program.serve().await;
+    let ann = owner(&server).await;
+    let (quick, slow) = (HttpSink::start().await, HttpSink::start().await);
+    slow.script(vec![Play::status(200).after(Duration::from_millis(1500)); 5]);
+    let (hook, slow_hook) = (ann.preset("webhook", webhook(&quick)).await, ann.preset("webhook", webhook(&slow)).await);
+    let mut accepted = Vec::new();
+    for n in 0..8 {
+        let (hook, delay) = if n < 5 { (&slow_hook, 0) } else { (&hook, 2) };
+        accepted.push(text(&ann.pushed(hook, json!({ "n": n, "delay": delay })).await["task_id"]));
+    }
+    slow.expect(5).await;
+
+    cluster.end("immediate");
+    let gone = Instant::now();
+    let find_out = refused(server.address, &hook).await;
+    assert!(find_out < TO_FIND_OUT, "{find_out:?}");
+    until_ready(server.address, false, TO_FIND_OUT).await;
+    for _ in 0..20 {
+        let took = refused(server.address, &hook).await;
+        assert!(took < ONCE_KNOWN, "{took:?}");
+    }
+    let read = ann.get("/task/").await;
+    assert_eq!((read.refusal(), read.header("retry-after")), ((503, "busy"), Some("5")));
+    tokio::time::sleep(gone_for.saturating_sub(gone.elapsed())).await;
+    assert_eq!((slow.requests().len(), quick.requests().len()), (5, 0), "nothing can be claimed meanwhile");
+
+    cluster.begin();
+    until_ready(server.address, true, Duration::from_secs(10)).await;
+    accepted.push(text(&ann.pushed(&hook, json!({ "n": "new" })).await["task_id"]));
+    at_rest(&ann, Duration::from_secs(10)).await;
+    let arrived: BTreeMap<_, _> = arrivals(&quick).into_iter().chain(arrivals(&slow)).collect();
+    for task in &accepted {
+        assert_eq!(arrived.get(task).map(Vec::len), Some(1), "{task}");
+        assert_eq!(ann.task(task).await["state"], "succeeded");
+    }
+    assert_eq!(arrived.len(), accepted.len(), "what was refused did not arrive");
+    let (code, log) = server.end("TERM").await;
+    assert_eq!(code, Some(0), "{log}");
+    let most = 40 + 10 * usize::try_from(gone_for.as_secs()).unwrap();
+    assert!(log.lines().count() < most, "told too often:\n{log}");
+}
+
+/// Pushes what must be refused; how long that took.
+async fn refused(address: std::net::SocketAddr, hook: &str) -> Duration {
+    let begun = Instant::now();
+    match push(address, hook, &json!({})).await {
+        Met::Busy(1..=60) => begun.elapsed(),
+        met => panic!("{met:?} while the database is gone"),
+    }
+}
