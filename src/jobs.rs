@@ -33,7 +33,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// For so long after the database could not be written to, no lease counts as ended: its holder, here or on another
 /// node, first gets to record what ended meanwhile.
 const AFTER_OUTAGE: Duration = Duration::from_secs(10);
-/// Most outcomes in one commit, and most that may wait for one.
+/// Most outcomes in one commit, and most that wait for one.
 const MOST_FINISHES: usize = 256;
 /// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
 const MOST_REFUSALS: u32 = 3;
@@ -67,10 +67,11 @@ impl Workers {
 }
 
 async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bool>, grace: Duration) {
-    let (finishes, finished) = mpsc::channel(MOST_FINISHES * 4);
+    let capacity = engine.concurrency.max(1);
+    // A place is free again once its outcome is in here, so this bounds what a crash can repeat.
+    let (finishes, finished) = mpsc::channel(capacity.min(MOST_FINISHES));
     let (stuck, recording) = watch::channel(false);
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
-    let capacity = engine.concurrency.max(1);
     let (claims, claimed) = mpsc::channel(capacity);
     let claimer = tokio::spawn(claim_due(engine.clone(), name.clone(), claims, recording.clone(), stopping.clone()));
     let sweeper = tokio::spawn(sweep(engine.clone(), recording, stopping.clone()));
@@ -146,9 +147,9 @@ async fn deliver_and_record(
             interrupted(&engine, &task)
         }
     };
-    engine.store.signal().ended(&task.lane);
     // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
     let _ = finishes.send(finish).await;
+    engine.store.signal().ended(&task.lane);
 }
 
 async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receiver<Finish>, stuck: watch::Sender<bool>) {
