@@ -91,6 +91,9 @@ impl Trial {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(self.slow.requests().len(), 5, "those that ran are not repeated");
+        let big = json!({ "name": "n", "base_pusher": "webhook", "params": { "content": "c".repeat(50_000) } });
+        let other = self.ann.post("/preset/", big.clone()).await;
+        assert_eq!((other.refusal(), other.header("retry-after")), ((503, "busy"), Some("5")));
         assert!(self.refused.len() > 10, "{} were refused", self.refused.len());
 
         self.free();
@@ -98,6 +101,7 @@ impl Trial {
         let before = self.accepted.len();
         self.push(&hook).await;
         assert_eq!(self.accepted.len(), before + 1, "there is room again");
+        self.ann.post("/preset/", big).await.data();
         self.check().await;
     }
 

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::support::caller::{Met, arrivals, at_rest, number, owned, owner, push, until_ready};
 use crate::support::client::text;
 use crate::support::cluster::Cluster;
 use crate::support::http_sink::{HttpSink, Play};
+use crate::support::scene::Scene;
 use crate::support::world::webhook;
 
 /// Longest that anybody waits to learn that the database is gone, and longest once that is known.
@@ -61,6 +64,37 @@ async fn postgresql_goes_and_comes_back() {
     assert_eq!(code, Some(0), "{log}");
     let most = 40 + 10 * usize::try_from(gone_for.as_secs()).unwrap();
     assert!(log.lines().count() < most, "told too often:\n{log}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_recorded_stops_no_other() {
+    let scene = Scene::start().await;
+    let file = SqliteConnectOptions::new().filename(scene.world.folder().join("fanfare.db"));
+    let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
+    let trigger = "CREATE TRIGGER poison BEFORE UPDATE ON task WHEN NEW.attempt_log LIKE '%poison%' \
+        BEGIN SELECT RAISE(ABORT, 'poison'); END";
+    sqlx::query(trigger).execute(&mut connection).await.unwrap();
+    scene.sink.script(vec![Play::status(200), Play::json(200, "poison"), Play::status(200)]);
+    let mut tasks = Vec::new();
+    for _ in 0..20 {
+        tasks.push(scene.task(json!({})).await);
+    }
+    scene.world.settle().await;
+    let mut failed = 0;
+    for task in tasks {
+        let task = scene.ann.task(&task).await;
+        match task["state"].as_str() {
+            Some("succeeded") => {}
+            _ => {
+                assert_eq!(
+                    (&task["state"], &task["error"]["code"]),
+                    (&json!("failed"), &json!("outcome_unrecordable"))
+                );
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!((failed, scene.sink.requests().len()), (1, 20));
 }
 
 /// Pushes what must be refused; how long that took.

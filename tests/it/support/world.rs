@@ -163,7 +163,8 @@ impl World {
         Builder { config, tuning, clock: Arc::default() }
     }
 
-    async fn begin(&mut self) {
+    /// Starts again after `stop`, on the same folder; clients follow.
+    pub async fn begin(&mut self) {
         let app = App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await.expect("a server");
         *self.address.lock().expect("no panic while locked") = app.address;
         self.app = Some(app);
