@@ -138,7 +138,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_TRIES: u32 = 5;
 /// The log of SQLite is cut back to this after it had to grow, as behind a long read.
 const LOG_KEPT: &str = "67108864";
-/// How long an answer to `is_alive` stands.
+/// How long it may take to try whether the database takes writes, and how long the answer stands.
+const TRIED_IN: Duration = Duration::from_secs(3);
 const TRIED_FOR: Duration = Duration::from_secs(1);
 
 impl Store {
@@ -235,7 +236,10 @@ impl Db {
                 .bind(unguessable(rand::random())).execute(conn).await.map(drop))?;
             Ok(())
         };
-        trouble::in_time(work).await
+        match tokio::time::timeout(TRIED_IN, work).await {
+            Ok(tried) => tried,
+            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        }
     }
 
     async fn migrate(&self) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ use crate::support::caller::{Met, arrivals, at_rest, number, owned, owner, push,
 use crate::support::client::text;
 use crate::support::cluster::Cluster;
 use crate::support::http_sink::{HttpSink, Play};
+use crate::support::proxy::Proxy;
 use crate::support::scene::Scene;
 use crate::support::world::webhook;
 
@@ -64,6 +65,39 @@ async fn postgresql_goes_and_comes_back() {
     assert_eq!(code, Some(0), "{log}");
     let most = 40 + 10 * usize::try_from(gone_for.as_secs()).unwrap();
     assert!(log.lines().count() < most, "told too often:\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "waiting in vain takes its time; tests/crash.sh runs it"]
+async fn a_connection_to_postgresql_that_hangs_is_given_up() {
+    let Some(cluster) = Cluster::start() else { return };
+    let proxy = Proxy::start(cluster.address()).await;
+    let server = owned().with("FANFARE_DATABASE_URL", &cluster.url_by(proxy.address)).serve().await;
+    let ann = owner(&server).await;
+    let sink = HttpSink::start().await;
+    let hook = ann.preset("webhook", webhook(&sink)).await;
+    ann.pushed(&hook, json!({})).await;
+    at_rest(&ann, Duration::from_secs(5)).await;
+
+    proxy.cut();
+    let cut = Instant::now();
+    let find_out = refused(server.address, &hook).await;
+    assert!(find_out < Duration::from_secs(12), "{find_out:?}");
+    until_ready(server.address, false, TO_FIND_OUT).await;
+    // Long enough for every place in the pool to be tried.
+    while cut.elapsed() < Duration::from_secs(40) {
+        let took = refused(server.address, &hook).await;
+        assert!(took < ONCE_KNOWN, "{took:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    proxy.mend();
+    until_ready(server.address, true, Duration::from_secs(10)).await;
+    ann.pushed(&hook, json!({})).await;
+    at_rest(&ann, Duration::from_secs(5)).await;
+    assert!(arrivals(&sink).values().all(|times| times.len() == 1));
+    // The first of those refused was on its way when the line was cut: it may have been recorded.
+    assert!((2..=3).contains(&sink.requests().len()), "{}", sink.requests().len());
 }
 
 #[tokio::test]

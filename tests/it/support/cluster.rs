@@ -1,7 +1,7 @@
 //! A PostgreSQL server of a test's own, in a folder of its own, that can be stopped and started again. It is never one
 //! that others use.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -39,9 +39,19 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// The address of its one database.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The URL of its one database.
     pub fn url(&self) -> String {
-        format!("postgres://fanfare@127.0.0.1:{}/postgres", self.port)
+        self.url_by(self.address())
+    }
+
+    /// The same by way of another address.
+    pub fn url_by(&self, address: SocketAddr) -> String {
+        format!("postgres://fanfare@{address}/postgres")
     }
 
     /// Starts it, and waits until it takes connections.

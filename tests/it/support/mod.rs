@@ -10,6 +10,7 @@ pub mod http_sink;
 pub mod mime;
 pub mod plain;
 pub mod program;
+pub mod proxy;
 pub mod scene;
 pub mod smtp_sink;
 pub mod world;
