@@ -304,8 +304,9 @@ async fn sweep(engine: Arc<Engine>, recording: watch::Receiver<bool>, mut stoppi
         }
         if !well {
             leases_stand_until = Some(Instant::now() + AFTER_OUTAGE);
+            rounds = 0;
         }
-        // The first round tells the agenda what waited before this process began.
+        // The first round tells the agenda what waited before this process began, or what it was not told in an outage.
         if rounds.is_multiple_of(12)
             && let Err(error) = engine.store.survey().await
         {

@@ -119,8 +119,10 @@ impl Writer {
             let (tasks, callers) = next_group(&mut waiting);
             let due = earliest(&tasks);
             let committed = in_time(insert(&self.db, tasks)).await;
+            // They may be there even if the answer was lost; the agenda takes hints.
+            self.signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
             match &committed {
-                Ok(()) => self.signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at))),
+                Ok(()) => {}
                 Err(Error::Busy { .. }) => self.refuses.store(true, Ordering::Relaxed),
                 Err(error) => {
                     tracing::error!(?error, pushes = callers.len(), "pushes could not be recorded and were refused");

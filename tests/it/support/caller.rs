@@ -100,6 +100,11 @@ pub fn arrivals(sink: &HttpSink) -> BTreeMap<String, Vec<Instant>> {
     by_key
 }
 
+/// How many lines a log has but for those that each request leaves.
+pub fn told(log: &str) -> usize {
+    log.lines().filter(|line| !line.contains(" fanfare::api::frame: ")).count()
+}
+
 /// A number from the environment, for runs at length.
 pub fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |value| value.parse().unwrap_or_else(|_| panic!("{variable}={value}")))
