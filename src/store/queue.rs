@@ -216,10 +216,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn next_due(&self, lane: &str) -> Result<Option<i64>> {
-        let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
-            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
-            .bind(lane.to_owned()).fetch_one(conn).await)?;
-        Ok(due)
+        let work = async {
+            let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
+                "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
+                .bind(lane.to_owned()).fetch_one(conn).await)?;
+            Ok(due)
+        };
+        in_time(work).await
     }
 
     /// Records how attempts ended. Those whose lease was lost change nothing.
@@ -312,8 +315,15 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn survey(&self) -> Result<()> {
+        let rows = in_time(self.lanes()).await?;
+        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(())
+    }
+
+    /// Every lane with a waiting task, and when its next one is due.
+    async fn lanes(&self) -> Result<Vec<(String, i64)>> {
         let mut tx = self.read().await?;
-        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
+        Ok(on!(&mut tx, conn => sqlx::query_as(
             "WITH RECURSIVE step (lane) AS (
                 SELECT (SELECT lane FROM task WHERE state = 'waiting' ORDER BY lane LIMIT 1)
                 UNION ALL
@@ -322,9 +332,7 @@ impl Store {
              )
              SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = step.lane)
              FROM step WHERE lane IS NOT NULL")
-            .fetch_all(conn).await)?;
-        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-        Ok(())
+            .fetch_all(conn).await)?)
     }
 }
 
