@@ -114,7 +114,7 @@ async fn cut_after(grace: Duration, cut: watch::Sender<bool>, mut stopping: watc
 /// Waits until a flag has this value; for ever if nobody is left to set it.
 async fn becomes(flag: &mut watch::Receiver<bool>, value: bool) {
     if flag.wait_for(|now| *now == value).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -156,7 +156,7 @@ async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receive
     let mut group = Vec::with_capacity(MOST_FINISHES);
     while finished.recv_many(&mut group, MOST_FINISHES).await > 0 {
         record_group(&store, &name, &group, &stuck).await;
-        stuck.send_if_modified(|stuck| std::mem::take(stuck));
+        stuck.send_if_modified(std::mem::take);
         group.clear();
     }
 }

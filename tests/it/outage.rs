@@ -73,7 +73,10 @@ async fn postgresql_goes_and_comes_back() {
 async fn a_connection_to_postgresql_that_hangs_is_given_up() {
     let Some(cluster) = Cluster::start() else { return };
     let proxy = Proxy::start(cluster.address()).await;
-    let program = owned().with("FANFARE_DATABASE_URL", &cluster.url_by(proxy.address));
+    // Few connections, so that all of them hang.
+    let program = owned()
+        .with("FANFARE_DATABASE_URL", &cluster.url_by(proxy.address))
+        .with("FANFARE_DATABASE_MAX_CONNECTIONS", "4");
     let server = program.with("FANFARE_DELIVERY_ATTEMPT_TIMEOUT_S", "2").serve().await;
     let ann = owner(&server).await;
     let sink = HttpSink::start().await;
