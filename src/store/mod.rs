@@ -187,17 +187,25 @@ impl Store {
         &self.signal
     }
 
-    /// Whether the database takes writes: tried with a write of its own, at most once a second.
+    /// Whether the database answers and takes writes; the latter is tried at most once a second.
     pub async fn is_alive(&self) -> bool {
+        if self.recorder.refuses() || !tokio::time::timeout(TRIED_IN, self.reads()).await.unwrap_or(false) {
+            return false;
+        }
         let mut tried = self.tried.lock().await;
         match *tried {
             Some((at, well)) if at.elapsed() < TRIED_FOR => well,
             _ => {
-                let well = !self.recorder.refuses() && self.db.try_write().await.is_ok();
+                let well = self.db.try_write().await.is_ok();
                 *tried = Some((Instant::now(), well));
                 well
             }
         }
+    }
+
+    async fn reads(&self) -> bool {
+        let Ok(mut tx) = self.read().await else { return false };
+        on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.is_ok())
     }
 
     /// Closes every connection, after what is under way.
