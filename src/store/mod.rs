@@ -314,17 +314,8 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Db> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(CONNECT)
-        // A connection that hangs must not keep its place in the pool until the system notices.
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                let answer = tokio::time::timeout(CONNECT, connection.ping()).await;
-                answer.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
-            })
-        })
-        .connect_lazy_with(options);
+    let pool =
+        PgPoolOptions::new().max_connections(max_connections).acquire_timeout(CONNECT).connect_lazy_with(options);
     let mut tries = 1;
     while let Err(error) = pool.acquire().await {
         if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {

@@ -76,7 +76,7 @@ async fn a_connection_to_postgresql_that_hangs_is_given_up() {
     // Few connections, so that all of them hang.
     let program = owned()
         .with("FANFARE_DATABASE_URL", &cluster.url_by(proxy.address))
-        .with("FANFARE_DATABASE_MAX_CONNECTIONS", "4");
+        .with("FANFARE_DATABASE_MAX_CONNECTIONS", "2");
     let server = program.with("FANFARE_DELIVERY_ATTEMPT_TIMEOUT_S", "2").serve().await;
     let ann = owner(&server).await;
     let sink = HttpSink::start().await;
