@@ -2,24 +2,28 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ipnet::IpNet;
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use tokio::sync::oneshot;
 
 use crate::api;
+use crate::api::address::Gate;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
+use crate::flow::limits::{Allowed, Limits as Usage};
 use crate::flow::pushers::PusherCache;
+use crate::flow::usage::{self, Exchange};
 use crate::flow::{Engine, login, tidy};
 use crate::jobs::Workers;
 use crate::metrics::Metrics;
@@ -73,6 +77,9 @@ pub struct App {
     stop: oneshot::Sender<()>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
     tidying: tokio::task::JoinHandle<()>,
+    exchanging: tokio::task::JoinHandle<()>,
+    /// By which other nodes know this one.
+    name: String,
     // Held until the end: no other process works on this folder meanwhile.
     _lock: Option<File>,
 }
@@ -109,9 +116,11 @@ impl App {
         let local = acceptor.local_addr();
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
-        let workers = Workers::start(engine.clone(), name);
+        let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
+        let workers = Workers::start(engine.clone(), name.clone());
         let (stop, stopped) = oneshot::channel::<()>();
-        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
+        let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies));
+        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes(), gate);
         let stopped = async move {
             let _ = stopped.await;
         };
@@ -121,7 +130,11 @@ impl App {
             let engine = engine.clone();
             async move { tidy::tidy_forever(&engine).await }
         });
-        Ok(Self { address, engine, workers, stop, serving, tidying, _lock: lock })
+        let exchanging = tokio::spawn({
+            let engine = engine.clone();
+            async move { exchange.run(&engine).await }
+        });
+        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _lock: lock })
     }
 
     /// Stops: takes no more requests, lets what runs end, hands the rest back, closes the database.
@@ -133,6 +146,10 @@ impl App {
         let _ = self.stop.send(());
         self.tidying.abort();
         let (served, ()) = tokio::join!(self.serving, self.workers.stop());
+        self.exchanging.abort();
+        if let Err(error) = usage::tell(&self.engine, &self.name).await {
+            tracing::warn!(?error, "what was used of quotas in the last moment could not be kept");
+        }
         self.engine.store.close().await;
         served.context("serving broke off")?.context("serving failed")
     }
@@ -189,6 +206,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         catalogue,
         sender,
         pushers: PusherCache::default(),
+        limits: Usage::new(allowed(config)),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
@@ -196,6 +214,21 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
     })
+}
+
+fn allowed(config: &Config) -> Allowed {
+    Allowed {
+        per_address: config.limits.per_address_per_minute,
+        per_account: config.limits.per_account_per_minute,
+        per_pusher: config.limits.per_pusher_per_minute,
+        daily_quota: config.limits.daily_quota,
+    }
+}
+
+/// Networks, and addresses as networks of one; the settings have been checked.
+fn networks(entries: &[String]) -> Vec<IpNet> {
+    let network = |entry: &String| entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).ok();
+    entries.iter().filter_map(network).collect()
 }
 
 fn location(config: &Config) -> Location {

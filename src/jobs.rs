@@ -54,7 +54,7 @@ impl Workers {
 }
 
 async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bool>) {
-    let (finishes, finished) = mpsc::channel(MOST_FINISHES * 4);
+    let (finishes, finished) = mpsc::channel(MOST_FINISHES);
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished));
     let capacity = engine.concurrency.max(1);
     let (claims, claimed) = mpsc::channel(capacity);
@@ -99,9 +99,10 @@ async fn deliver_and_record(engine: Arc<Engine>, task: Claimed, finishes: mpsc::
             interrupted(&engine, &task)
         }
     };
-    engine.store.signal().ended(&task.lane);
-    // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
+    // The finisher outlives every handler; if it is gone the lease ends and the task is tried again. Its queue is
+    // bounded, and a place is free only once the outcome stands in it: a slow database slows claims and fills no memory.
     let _ = finishes.send(finish).await;
+    engine.store.signal().ended(&task.lane);
 }
 
 async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receiver<Finish>) {

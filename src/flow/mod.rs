@@ -2,12 +2,14 @@
 
 pub mod deliver;
 pub mod edit;
+pub mod limits;
 pub mod login;
 pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
 pub mod tidy;
+pub mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +32,8 @@ pub struct Engine {
     pub catalogue: Arc<Catalogue>,
     pub sender: Sender,
     pub pushers: pushers::PusherCache,
+    /// Who has used how much of what they may.
+    pub limits: limits::Limits,
     pub retries: RetrySchedule,
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.

@@ -5,7 +5,7 @@ use super::{Caller, Engine};
 use crate::domain::agenda::lane;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::permission::{Action, Relation, may};
-use crate::domain::pusher::Strategy;
+use crate::domain::pusher::{Pusher, Strategy};
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Delivery, resolve};
 use crate::domain::task::TaskState;
@@ -38,7 +38,7 @@ const NOBODY: &str = "nobody";
 /// Accepts a push: once this returns, its tasks are durable and a worker knows of them.
 ///
 /// # Errors
-/// If the Pusher is unknown or the caller may not push to it; if parameters are at fault, all of them at once; if the
+/// If the Pusher is unknown or the caller may not push to it; if there have been too many pushes; if parameters are at fault, all of them at once; if the
 /// database cannot take the tasks now. Nothing is recorded then.
 pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call: &Call) -> Result<Accepted> {
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
@@ -49,8 +49,9 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
             _ => Error::Forbidden,
         });
     }
-    let target = engine.target(id).await?;
     let now = engine.clock.now();
+    count(engine, &root, id, relation, now)?;
+    let target = engine.target(id).await?;
     let plan = resolve(&target, call, now)?;
     let holder = match (owner(&root), caller) {
         (Some(owner), _) => owner.as_str(),
@@ -74,12 +75,25 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
         tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
     }
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
-    engine.store.record(tasks).await?;
+    engine.limits.quota(holder, tasks.len(), now)?;
+    let count = tasks.len();
+    engine.store.record(tasks).await.inspect_err(|_| engine.limits.give_back(holder, count))?;
     engine.metrics.pushes_accepted.inc();
     for counter in counters {
         counter.accepted.inc();
     }
     Ok(Accepted { push_id, tasks: accepted, ignored: plan.ignored })
+}
+
+/// Counts a push to somebody's Pusher: for the Pusher, and for its owner, whose tasks it makes. An owner with a token has
+/// been counted where that was checked. A Service belongs to nobody, and pushes to it count for the caller alone.
+fn count(engine: &Engine, root: &Pusher, id: &PusherId, relation: Relation, now: Timestamp) -> Result<()> {
+    let Some(owner) = owner(root) else { return Ok(()) };
+    engine.limits.pusher(id, now)?;
+    match relation {
+        Relation::Owner => Ok(()),
+        _ => engine.limits.account(owner, now),
+    }
 }
 
 fn task(

@@ -6,10 +6,11 @@ use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// Number, name and SQL of each step, oldest first. A step that was released never changes.
-const STEPS: [(i64, &str, &str); 3] = [
+const STEPS: [(i64, &str, &str); 4] = [
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "pushers", include_str!("../../migrations/0002_pushers.sql")),
     (3, "tasks", include_str!("../../migrations/0003_tasks.sql")),
+    (5, "rate", include_str!("../../migrations/0005_rate.sql")),
 ];
 
 /// What brings a database from any earlier step to the last.

@@ -19,6 +19,7 @@ mod settings;
 mod signal;
 mod tasks;
 mod tokens;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use self::seal::{Sealer, SecretKey};
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
+pub use self::usage::Usage;
 use crate::domain::agenda::Limits;
 use crate::error::{Error, Result};
 
