@@ -12,10 +12,11 @@ use anyhow::{Context, bail};
 use ipnet::IpNet;
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::api;
 use crate::api::address::Gate;
+use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
@@ -34,6 +35,10 @@ use crate::store::{Location, SecretKey, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS: u32 = 100;
+/// Tasks under way at a time whose parameters are large (32 KiB and more, sealed).
+const MOST_LARGE: usize = 16;
 /// By how much a claim outlasts the longest attempt. With the default of 15 s an attempt, the work of a node that died is
 /// taken over within 30 s.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -119,12 +124,14 @@ impl App {
         let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
         let workers = Workers::start(engine.clone(), name.clone());
         let (stop, stopped) = oneshot::channel::<()>();
-        let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies));
+        let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies), config.limits.body_bytes());
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes(), gate);
         let stopped = async move {
             let _ = stopped.await;
         };
-        let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
+        let acceptor = Connections::new(acceptor, config.limits.connections);
+        let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
+        let server = server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
         let serving = tokio::spawn(server);
         let tidying = tokio::spawn({
             let engine = engine.clone();
@@ -210,6 +217,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
+        large: Semaphore::new(MOST_LARGE),
         lease: tuning.attempt_timeout + LEASE_MARGIN,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,

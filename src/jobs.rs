@@ -27,6 +27,10 @@ use crate::store::{Claim, Claimed, Finish, Store};
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
 /// How long running attempts may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a claimed task with large parameters waits for room: the lease outlasts the attempt by more.
+const LARGE_WAITS: Duration = Duration::from_secs(5);
+/// By how much it is put off then.
+const PUT_OFF_MS: i64 = 1000;
 /// Most outcomes in one commit, and most that may wait for one.
 const MOST_FINISHES: usize = 256;
 
@@ -63,7 +67,8 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
 
     let handler = {
         let engine = engine.clone();
-        move |task: Claimed| deliver_and_record(engine.clone(), task, finishes.clone())
+        let name: Arc<str> = name.as_str().into();
+        move |task: Claimed| run_job(engine.clone(), name.clone(), task, finishes.clone())
     };
     let worker = WorkerBuilder::new(name.as_str()).backend(TaskBackend { claimed }).build(handler);
     let stopped = async move {
@@ -86,7 +91,25 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     }
 }
 
-/// One job. A panic in a delivery is an attempt that went wrong, and touches no other.
+/// One job. Large parameters are read here and not with the claim, a few at a time; if there is no room soon, the task is
+/// put off before its lease runs out.
+async fn run_job(engine: Arc<Engine>, name: Arc<str>, mut task: Claimed, finishes: mpsc::Sender<Finish>) {
+    if !task.payload.is_empty() {
+        return deliver_and_record(engine, task, finishes).await;
+    }
+    if let Ok(Ok(_room)) = tokio::time::timeout(LARGE_WAITS, engine.large.acquire()).await
+        && let Ok(Some(payload)) = engine.store.payload(&task.id).await
+    {
+        task.payload = payload;
+        return deliver_and_record(engine.clone(), task, finishes).await;
+    }
+    if let Err(error) = engine.store.put_off(&name, &task, engine.clock.now().plus_ms(PUT_OFF_MS)).await {
+        tracing::warn!(?error, task_id = %task.id, "a task could not be put off; its lease will end");
+    }
+    engine.store.signal().ended(&task.lane);
+}
+
+/// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other.
 async fn deliver_and_record(engine: Arc<Engine>, task: Claimed, finishes: mpsc::Sender<Finish>) {
     let attempt = tokio::spawn({
         let (engine, task) = (engine.clone(), task.clone());

@@ -1,19 +1,29 @@
-//! Where a request comes from, and whether that address may make another one now. Believes a proxy only if the operator
-//! trusts it.
+//! Who may come in: where a request comes from, whether that address may make another one now, and whether there is room
+//! for its body. Believes a proxy only if the operator trusts it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use poem::Request;
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, header};
 
 use super::envelope::ApiError;
+use crate::error::Error;
 use crate::flow::Engine;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Paths for probes and scrapers: a proxy's own probes must not fail because of who is behind it.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// Bodies up to this size are not counted.
+const SMALL: usize = 16 * 1024;
+/// Most bytes of larger ones at a time, unless two of the largest are more.
+const MOST_BODIES: usize = 8 * 1024 * 1024;
+/// What a body counts that does not say how long it is.
+const UNTOLD: usize = 64 * 1024;
+const SOON: Duration = Duration::from_secs(1);
 /// Most hops that are looked at.
 const MOST_HOPS: usize = 32;
 
@@ -21,28 +31,67 @@ const MOST_HOPS: usize = 32;
 pub struct Gate {
     engine: Option<Arc<Engine>>,
     proxies: Vec<IpNet>,
+    bodies: Arc<Bodies>,
+}
+
+/// The large bodies of the requests that are being answered. What is small is not counted: there are only so many
+/// connections, and whoever fills the room with large bodies must not keep out an ordinary push.
+struct Bodies {
+    most: usize,
+    bytes: AtomicUsize,
+}
+
+/// The room that a body takes, until the request is answered.
+#[derive(Default)]
+pub struct Room(Option<(Arc<Bodies>, usize)>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some((bodies, taken)) = &self.0 {
+            bodies.bytes.fetch_sub(*taken, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Bodies {
+    fn new(body_limit: usize) -> Arc<Self> {
+        Arc::new(Self { most: MOST_BODIES.max(2 * body_limit), bytes: AtomicUsize::new(0) })
+    }
+
+    fn take(this: &Arc<Self>, length: usize) -> Result<Room, ApiError> {
+        // One that is larger than any may be is refused elsewhere.
+        let length = length.min(this.most);
+        let taken = this.bytes.fetch_add(length, Ordering::Relaxed) + length;
+        let room = Room(Some((this.clone(), length)));
+        if taken > this.most { Err(Error::Busy { retry_after: SOON }.into()) } else { Ok(room) }
+    }
 }
 
 impl Gate {
     /// A gate that counts in the engine, and takes the word of these proxies.
-    pub fn new(engine: Arc<Engine>, proxies: Vec<IpNet>) -> Self {
-        Self { engine: Some(engine), proxies }
+    pub fn new(engine: Arc<Engine>, proxies: Vec<IpNet>, body_limit: usize) -> Self {
+        Self { engine: Some(engine), proxies, bodies: Bodies::new(body_limit) }
     }
 
     /// A gate that lets everybody in.
     pub fn open() -> Self {
-        Self { engine: None, proxies: Vec::new() }
+        Self { engine: None, proxies: Vec::new(), bodies: Bodies::new(0) }
     }
 
-    /// Counts a request.
+    /// Counts a request. What is returned must be kept until it is answered.
     ///
     /// # Errors
-    /// 429 if its address has had too many.
-    pub fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        let (Some(engine), Some(address)) = (&self.engine, self.client(request)) else { return Ok(()) };
+    /// 429 if its address has had too many, 503 if there is no room for its body.
+    pub fn admit(&self, request: &Request) -> Result<Room, ApiError> {
+        let (Some(engine), Some(address)) = (&self.engine, self.client(request)) else { return Ok(Room::default()) };
         match engine.limits.address(number(address), engine.clock.now()) {
-            Err(limited) if !PROBES.contains(&request.uri().path()) => Err(limited.into()),
-            _ => Ok(()),
+            Err(limited) if !PROBES.contains(&request.uri().path()) => return Err(limited.into()),
+            _ => {}
+        }
+        match request.header(header::CONTENT_LENGTH).map(str::parse::<usize>) {
+            Some(Ok(length)) if length > SMALL => Bodies::take(&self.bodies, length),
+            None if request.headers().contains_key(header::TRANSFER_ENCODING) => Bodies::take(&self.bodies, UNTOLD),
+            _ => Ok(Room::default()),
         }
     }
 
@@ -129,6 +178,16 @@ mod tests {
         ] {
             assert_eq!(client(peer, trusted, forwarded), expected, "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn large_bodies_have_so_much_room_together() {
+        let bodies = Bodies::new(0);
+        let taken: Vec<Room> = (0..32).map(|_| Bodies::take(&bodies, 256 * 1024).unwrap()).collect();
+        assert_eq!(Bodies::take(&bodies, 1).map(drop).unwrap_err().code(), "busy");
+        drop(taken);
+        assert_eq!(bodies.bytes.load(Ordering::Relaxed), 0, "what was refused takes no room");
+        assert!(Bodies::take(&bodies, usize::MAX).is_ok());
     }
 
     #[test]

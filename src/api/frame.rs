@@ -148,8 +148,8 @@ impl<E: Endpoint> Frame<E> {
         let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let body_limit = self.options.body_limit;
         let admitted = self.options.gate.admit(&request);
-        let request = match admitted.and_then(|()| limit_body(request, body_limit)) {
-            Ok(request) => request,
+        let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
+            Ok(admitted) => admitted,
             Err(refused) => return (refused.into_response(), None),
         };
         match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {

@@ -4,6 +4,7 @@ pub mod account;
 pub mod address;
 pub mod auth;
 pub mod body;
+pub mod connections;
 pub mod docs;
 pub mod document;
 pub mod envelope;

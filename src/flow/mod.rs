@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::domain::account::{Account, Role};
 use crate::domain::id::AccountId;
 use crate::domain::permission::Relation;
@@ -38,6 +40,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.
     pub concurrency: usize,
+    /// Room for the large tasks that are under way.
+    pub large: Semaphore,
     /// How long a claim holds: longer than any attempt lasts, or work would be done twice.
     pub lease: Duration,
     /// Whether the workers of this node run.

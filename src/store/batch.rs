@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,8 +14,12 @@ use super::{Db, Signal, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 
-/// Most pushes that may queue for a commit before callers are turned away.
+/// Most pushes that may queue for a commit before callers are turned away, and most bytes of their tasks. One push is
+/// taken however large it is.
 const MOST_QUEUED: usize = 8192;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a task takes besides its payload, about.
+const TASK_BYTES: usize = 512;
 
 static INSERT: Rows = Rows::new(
     "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
@@ -26,12 +31,27 @@ static INSERT: Rows = Rows::new(
 struct Entry {
     tasks: Vec<NewTask>,
     done: oneshot::Sender<bool>,
+    _room: Room,
+}
+
+/// The bytes that an entry counts, until its tasks are with the database.
+struct Room {
+    queued: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Hands tasks to the one writer that commits them in groups.
 #[derive(Clone)]
 pub(super) struct Recorder {
     entries: mpsc::Sender<Entry>,
+    /// Bytes of the tasks that queue.
+    queued: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -45,7 +65,7 @@ impl Recorder {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let write = move || runtime.block_on(write_groups(db, signal, arrived));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
-        Ok(Self { entries })
+        Ok(Self { entries, queued: Arc::default() })
     }
 
     /// Returns once the tasks are durable.
@@ -55,11 +75,19 @@ impl Recorder {
         }
         let (done, committed) = oneshot::channel();
         let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
-        self.entries.try_send(Entry { tasks, done }).map_err(|_| busy())?;
+        let room = self.room(&tasks).ok_or_else(busy)?;
+        self.entries.try_send(Entry { tasks, done, _room: room }).map_err(|_| busy())?;
         match committed.await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(busy()),
         }
+    }
+
+    fn room(&self, tasks: &[NewTask]) -> Option<Room> {
+        let bytes = tasks.iter().map(|task| task.payload.len() + TASK_BYTES).sum();
+        let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { queued: self.queued.clone(), bytes };
+        (before == 0 || before + bytes <= MOST_BYTES).then_some(room)
     }
 }
 
