@@ -1,5 +1,11 @@
 //! Too much is refused in time: 429 with `Retry-After` for rates and quotas, for each caller by itself.
 
+use fanfare::domain::agenda::lane;
+use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
+use fanfare::domain::task::TaskState;
+use fanfare::error::Error;
+use fanfare::store::NewTask;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, JSON};
@@ -15,6 +21,8 @@ both!(
     a_day_has_a_quota_that_outlives_the_server,
     what_is_refused_costs_no_quota,
     large_tasks_arrive_as_well,
+    a_large_task_without_room_is_put_off_and_arrives,
+    what_queues_for_a_commit_is_bounded_by_its_bytes,
 );
 
 /// Status, code and header of a refusal, which must agree with the data.
@@ -144,4 +152,51 @@ async fn large_tasks_arrive_as_well() {
     assert_eq!(requests.len(), 40);
     assert!(requests.iter().all(|request| request.json()["content"] == text));
     assert!(scene.world.tasks().await.iter().all(|task| task.attempts.len() == 1));
+}
+
+async fn a_large_task_without_room_is_put_off_and_arrives() {
+    let scene = Scene::start().await;
+    let engine = scene.world.engine();
+    let everything = engine.large.acquire_many(u32::try_from(engine.large.available_permits()).unwrap()).await.unwrap();
+    let large = scene.task(json!({ "content": "磁".repeat(20_000) })).await;
+    scene.push(json!({ "n": 1 })).await;
+    assert_eq!(scene.sink.next().await.json(), json!({ "n": 1 }), "small ones go on");
+    // Until it was put off it was claimed.
+    while engine.store.read().await.unwrap().count_tasks().await.unwrap().running > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.ann.task(&large).await["attempts"], 0);
+    drop(everything);
+    scene.sink.next().await;
+    assert_eq!(scene.state(&large).await, "succeeded");
+    assert_eq!(scene.ann.task(&large).await["attempts"], 1);
+}
+
+async fn what_queues_for_a_commit_is_bounded_by_its_bytes() {
+    let world = World::start().await;
+    let engine = world.engine();
+    let (now, payload) = (engine.clock.now(), "x".repeat(1024 * 1024));
+    let record = |_| {
+        let push = PushId::new(time_ordered(now.0, rand::random()));
+        let task = NewTask {
+            id: TaskId::of(&push, 0),
+            owner: AccountId::new("ann"),
+            pusher_id: PusherId::new("webhook"),
+            service: "webhook".to_owned(),
+            name: None,
+            fallback: false,
+            state: TaskState::Waiting,
+            lane: lane("ann", "host"),
+            run_at: now.plus_ms(3_600_000),
+            payload: payload.clone(),
+            created_at: now,
+        };
+        engine.store.record(vec![task])
+    };
+    let results = join_all((0..100).map(record)).await;
+    let busy = results.iter().filter(|result| matches!(result, Err(Error::Busy { .. }))).count();
+    let recorded = world.tasks().await.len();
+    assert!(busy > 0 && recorded >= 16, "{busy} of 100 refused");
+    assert_eq!(busy + recorded, 100, "what was not refused is there");
+    assert!(record(0).await.is_ok(), "and there is room again");
 }
