@@ -167,11 +167,15 @@ async fn claim_due(
         }
         match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
             Ok(found) => {
-                for (claim, (_, most)) in found.into_iter().zip(&picks) {
-                    if !hand_over(&engine, &claims, claim, *most, now).await {
-                        return;
+                let mut drained = Vec::new();
+                for (claim, (lane, most)) in found.into_iter().zip(&picks) {
+                    match hand_over(&engine, &claims, claim, *most, now).await {
+                        Some(Left::Some) => {}
+                        Some(Left::Unknown) => drained.push(lane.clone()),
+                        None => return,
                     }
                 }
+                look_ahead(&engine, &drained, now).await;
             }
             Err(error) => {
                 tracing::warn!(?error, "due tasks could not be claimed");
@@ -182,15 +186,22 @@ async fn claim_due(
     }
 }
 
-/// Gives the claimed tasks of a lane to the workers, and tells the agenda what the lane has next; `false` once there are
-/// no workers any more.
+/// What a claim left behind in its lane.
+enum Left {
+    /// More that is due, as like as not.
+    Some,
+    /// Nothing that is due.
+    Unknown,
+}
+
+/// Gives the claimed tasks of a lane to the workers, and tells the agenda; `None` once there are no workers any more.
 async fn hand_over(
     engine: &Engine,
     claims: &mpsc::Sender<Task<Claimed>>,
     claim: Claim,
     most: i64,
     now: Timestamp,
-) -> bool {
+) -> Option<Left> {
     let count = claim.tasks.len();
     // A full claim leaves more behind, as like as not; asking when would only cost time.
     let full = i64::try_from(count).is_ok_and(|count| count >= most);
@@ -199,21 +210,21 @@ async fn hand_over(
         let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
         engine.metrics.started_late_by(Duration::from_millis(late));
         // Room was counted before the claim, so the channel has it.
-        if claims.send(Task::new(task)).await.is_err() {
-            return false;
+        claims.send(Task::new(task)).await.ok()?;
+    }
+    Some(if full { Left::Some } else { Left::Unknown })
+}
+
+/// Tells the agenda when lanes that have nothing due any more have something again.
+async fn look_ahead(engine: &Engine, lanes: &[String], now: Timestamp) {
+    match engine.store.next_dues(lanes).await {
+        Ok(dues) => engine.store.signal().note(dues.iter().map(|(lane, due)| (lane.as_str(), *due))),
+        Err(error) => {
+            tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
+            let again = now.plus_ms(500).0;
+            engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
         }
     }
-    if !full {
-        let next = match engine.store.next_due(&claim.lane).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::warn!(?error, "a lane's next task could not be looked up; it is tried again");
-                Some(now.plus_ms(500).0)
-            }
-        };
-        engine.store.signal().note(next.map(|due| (claim.lane.as_str(), due)));
-    }
-    true
 }
 
 /// Takes over what dead workers left, and surveys the lanes, at intervals; both are safety nets.

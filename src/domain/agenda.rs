@@ -88,8 +88,8 @@ struct Host {
     parked: Queue,
 }
 
-/// Most lanes in one claim, so that one transaction stays short.
-const MOST_PICKS: usize = 64;
+/// Most lanes in one claim, so that one transaction stays short: whoever comes meanwhile waits for its end.
+const MOST_PICKS: usize = 16;
 
 impl Agenda {
     /// An agenda that knows of nothing.

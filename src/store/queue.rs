@@ -142,6 +142,12 @@ static FINISH: Rows = Rows::new(
      AND task.worker = {worker}",
 );
 
+static NEXT_DUES: Rows = Rows::new(
+    "WITH asked (lane) AS (VALUES ",
+    &["TEXT"],
+    ") SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = asked.lane) FROM asked",
+);
+
 const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
     started_at = COALESCE(started_at, $3)
     WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
@@ -220,15 +226,26 @@ impl Store {
         Ok(())
     }
 
-    /// When the next waiting task of a lane is due.
+    /// When the next waiting task of each of these lanes is due; a lane without any is left out. Reads beside the writer,
+    /// whose turn pushes wait for.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn next_due(&self, lane: &str) -> Result<Option<i64>> {
-        let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
-            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
-            .bind(lane.to_owned()).fetch_one(conn).await)?;
-        Ok(due)
+    pub async fn next_dues(&self, lanes: &[String]) -> Result<Vec<(String, i64)>> {
+        let mut dues = Vec::with_capacity(lanes.len());
+        for some in lanes.chunks(MOST_ROWS) {
+            let text = NEXT_DUES.text(&self.db, some.len());
+            let mut tx = self.read().await?;
+            let found: Vec<(String, Option<i64>)> = on!(&mut tx, conn => {
+                let mut query = sqlx::query_as::<Db, _>(text);
+                for lane in some {
+                    query = query.bind(lane.clone());
+                }
+                query.fetch_all(conn).await
+            })?;
+            dues.extend(found.into_iter().filter_map(|(lane, due)| Some((lane, due?))));
+        }
+        Ok(dues)
     }
 
     /// Records how attempts ended. Those whose lease was lost change nothing.

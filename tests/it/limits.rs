@@ -196,7 +196,7 @@ async fn what_queues_for_a_commit_is_bounded_by_its_bytes() {
     let results = join_all((0..100).map(record)).await;
     let busy = results.iter().filter(|result| matches!(result, Err(Error::Busy { .. }))).count();
     let recorded = world.tasks().await.len();
-    assert!(busy > 0 && recorded >= 16, "{busy} of 100 refused");
+    assert!(busy > 0 && recorded >= 15, "{busy} of 100 refused");
     assert_eq!(busy + recorded, 100, "what was not refused is there");
     assert!(record(0).await.is_ok(), "and there is room again");
 }
