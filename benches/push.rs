@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use fanfare::domain::agenda::{self, Agenda};
 use fanfare::domain::id::{AccountId, PusherId};
 use fanfare::domain::params::Params;
 use fanfare::domain::pusher::{Group, Member, Preset, Pusher, Strategy, Target, follow};
 use fanfare::domain::resolve::{Call, Plan, resolve};
 use fanfare::domain::time::Timestamp;
+use fanfare::flow::limits::{Allowed, Limits};
 use fanfare::service::{Catalogue, RenderEnv};
 use fanfare::store::{Sealer, SecretKey};
 use serde_json::{Value, json};
@@ -132,6 +134,39 @@ fn benches(c: &mut Criterion) {
         });
     }
     seal(c);
+    limits(c);
+}
+
+/// What a push pays to be counted: for its address, its Pusher, its account and the day's quota; and what the agenda
+/// costs when an account has a hundred thousand hosts.
+fn limits(c: &mut Criterion) {
+    let (account, pusher) = (AccountId::new("01jz00000000000000000000an"), PusherId::new("01jz00000000000000000000ho"));
+    let most = 1_000_000_000;
+    let limits = Limits::new(Allowed { per_address: most, per_account: most, per_pusher: most, daily_quota: most });
+    for address in 0..10_000 {
+        limits.address(address, NOW).expect("there is room");
+    }
+    c.bench_function("count a push for its limits", |b| {
+        b.iter(|| {
+            limits.address(black_box(4711), NOW).expect("there is room");
+            limits.pusher(black_box(&pusher), NOW).expect("there is room");
+            limits.account(black_box(&account), NOW).expect("there is room");
+            limits.quota(account.as_str(), 1, NOW).is_ok()
+        });
+    });
+    let mut agenda = Agenda::new(agenda::Limits { total: 256, per_host: 32 });
+    for host in 0..100_000 {
+        agenda.note(&agenda::lane("ann", &format!("host-{host}.example")), 0);
+    }
+    c.bench_function("agenda: a push beside 100,000 lanes", |b| {
+        b.iter(|| {
+            agenda.note("bob@hook.example", 1);
+            for (lane, _) in agenda.picks(1) {
+                agenda.claimed(&lane, 1, (lane != "bob@hook.example").then_some(1));
+                agenda.ended(&lane);
+            }
+        });
+    });
 }
 
 fn seal(c: &mut Criterion) {

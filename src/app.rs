@@ -4,23 +4,28 @@ mod key;
 pub mod offline;
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ipnet::IpNet;
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
+use crate::api::address::Gate;
+use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
+use crate::flow::limits::{Allowed, Limits as Usage};
 use crate::flow::pushers::PusherCache;
+use crate::flow::usage::{self, Exchange};
 use crate::flow::{Engine, login, nodes, tidy};
 use crate::jobs::{TAKE_OVER_EVERY, Workers};
 use crate::metrics::Metrics;
@@ -32,6 +37,10 @@ use crate::{api, jobs};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS: u32 = 100;
+/// Tasks under way at a time whose parameters are large (32 KiB and more, sealed).
+const MOST_LARGE: usize = 16;
 
 /// The machine's clock, or what was put right of it.
 #[derive(Debug, Default)]
@@ -84,6 +93,9 @@ pub struct App {
     stop: oneshot::Sender<()>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
     tidying: tokio::task::JoinHandle<()>,
+    exchanging: tokio::task::JoinHandle<()>,
+    /// By which other nodes know this one.
+    name: String,
     // Held until the end: no other process works on this folder meanwhile.
     _lock: Option<File>,
 }
@@ -125,19 +137,27 @@ impl App {
         if let Some(news) = engine.store.join(&name) {
             tokio::spawn(nodes::follow_news(engine.clone(), news));
         }
-        let workers = Workers::start(engine.clone(), name, stop_grace);
+        let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
+        let workers = Workers::start(engine.clone(), name.clone(), stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
-        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
+        let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies), config.limits.body_bytes());
+        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes(), gate);
         let stopped = async move {
             let _ = stopped.await;
         };
-        let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
+        let acceptor = Connections::new(acceptor, config.limits.connections);
+        let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
+        let server = server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
         let serving = tokio::spawn(server);
         let tidying = tokio::spawn({
             let engine = engine.clone();
             async move { tidy::tidy_forever(&engine).await }
         });
-        Ok(Self { address, engine, workers, stop, serving, tidying, _lock: lock })
+        let exchanging = tokio::spawn({
+            let engine = engine.clone();
+            async move { exchange.run(&engine).await }
+        });
+        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _lock: lock })
     }
 
     /// Stops: takes no more requests, lets what runs end, hands the rest back, closes the database.
@@ -149,6 +169,10 @@ impl App {
         let _ = self.stop.send(());
         self.tidying.abort();
         let (served, ()) = tokio::join!(self.serving, self.workers.stop());
+        self.exchanging.abort();
+        if let Err(error) = usage::tell(&self.engine, &self.name).await {
+            tracing::warn!(?error, "what was used of quotas in the last moment could not be kept");
+        }
         self.engine.store.close().await;
         served.context("serving broke off")?.context("serving failed")
     }
@@ -207,13 +231,30 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         catalogue,
         sender,
         pushers,
+        limits: Usage::new(allowed(config)),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
+        large: Semaphore::new(MOST_LARGE),
         lease: tuning.lease,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
     })
+}
+
+fn allowed(config: &Config) -> Allowed {
+    Allowed {
+        per_address: config.limits.per_address_per_minute,
+        per_account: config.limits.per_account_per_minute,
+        per_pusher: config.limits.per_pusher_per_minute,
+        daily_quota: config.limits.daily_quota,
+    }
+}
+
+/// Networks, and addresses as networks of one; the settings have been checked.
+fn networks(entries: &[String]) -> Vec<IpNet> {
+    let network = |entry: &String| entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).ok();
+    entries.iter().filter_map(network).collect()
 }
 
 fn location(config: &Config) -> Location {

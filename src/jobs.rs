@@ -37,6 +37,10 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// For so long after the database could not be written to, no lease counts as ended: its holder, here or on another
 /// node, first gets to record what ended meanwhile.
 const AFTER_OUTAGE: Duration = Duration::from_secs(10);
+/// How long a claimed task with large parameters waits for room: the lease outlasts the attempt by more.
+const LARGE_WAITS: Duration = Duration::from_secs(2);
+/// By how much it is put off then.
+const PUT_OFF_MS: i64 = 1000;
 /// Most outcomes in one commit, and most that wait for one.
 const MOST_FINISHES: usize = 256;
 /// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
@@ -84,7 +88,8 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
 
     let handler = {
         let engine = engine.clone();
-        move |task: Claimed| deliver_and_record(engine.clone(), task, finishes.clone(), cutting.clone())
+        let name: Arc<str> = name.as_str().into();
+        move |task: Claimed| run_job(engine.clone(), name.clone(), task, finishes.clone(), cutting.clone())
     };
     let worker = WorkerBuilder::new(name.as_str()).backend(TaskBackend { claimed }).build(handler);
     let stopped = async move {
@@ -122,7 +127,31 @@ async fn becomes(flag: &mut watch::Receiver<bool>, value: bool) {
     }
 }
 
-/// One job. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
+/// One job. Large parameters are read here and not with the claim, a few at a time; if there is no room soon, the task is
+/// put off before its lease runs out.
+async fn run_job(
+    engine: Arc<Engine>,
+    name: Arc<str>,
+    mut task: Claimed,
+    finishes: mpsc::Sender<Finish>,
+    cutting: watch::Receiver<bool>,
+) {
+    if !task.payload.is_empty() {
+        return deliver_and_record(engine, task, finishes, cutting).await;
+    }
+    if let Ok(Ok(_room)) = tokio::time::timeout(LARGE_WAITS, engine.large.acquire()).await
+        && let Ok(Some(payload)) = engine.store.payload(&task.id).await
+    {
+        task.payload = payload;
+        return deliver_and_record(engine.clone(), task, finishes, cutting).await;
+    }
+    if let Err(error) = engine.store.put_off(&name, &task, engine.clock.now().plus_ms(PUT_OFF_MS)).await {
+        tracing::warn!(?error, task_id = %task.id, "a task could not be put off; its lease will end");
+    }
+    engine.store.signal().ended(&task.lane);
+}
+
+/// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
 /// outcome: it is handed back, and the next attempt carries the same `Idempotency-Key`.
 async fn deliver_and_record(
     engine: Arc<Engine>,
@@ -232,11 +261,15 @@ async fn claim_due(
         }
         match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
             Ok(found) => {
-                for (claim, (_, most)) in found.into_iter().zip(&picks) {
-                    if !hand_over(&engine, &claims, claim, *most, now).await {
-                        return;
+                let mut drained = Vec::new();
+                for (claim, (lane, most)) in found.into_iter().zip(&picks) {
+                    match hand_over(&engine, &claims, claim, *most, now).await {
+                        Some(Left::Some) => {}
+                        Some(Left::Unknown) => drained.push(lane.clone()),
+                        None => return,
                     }
                 }
+                look_ahead(&engine, &drained, now).await;
             }
             Err(error) => {
                 tracing::warn!(?error, "due tasks could not be claimed");
@@ -250,15 +283,22 @@ async fn claim_due(
     }
 }
 
-/// Gives the claimed tasks of a lane to the workers, and tells the agenda what the lane has next; `false` once there are
-/// no workers any more.
+/// What a claim left behind in its lane.
+enum Left {
+    /// More that is due, as like as not.
+    Some,
+    /// Nothing that is due.
+    Unknown,
+}
+
+/// Gives the claimed tasks of a lane to the workers, and tells the agenda; `None` once there are no workers any more.
 async fn hand_over(
     engine: &Engine,
     claims: &mpsc::Sender<Task<Claimed>>,
     claim: Claim,
     most: i64,
     now: Timestamp,
-) -> bool {
+) -> Option<Left> {
     let count = claim.tasks.len();
     // A full claim leaves more behind, as like as not; asking when would only cost time.
     let full = i64::try_from(count).is_ok_and(|count| count >= most);
@@ -267,21 +307,21 @@ async fn hand_over(
         let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
         engine.metrics.started_late_by(Duration::from_millis(late));
         // Room was counted before the claim, so the channel has it.
-        if claims.send(Task::new(task)).await.is_err() {
-            return false;
+        claims.send(Task::new(task)).await.ok()?;
+    }
+    Some(if full { Left::Some } else { Left::Unknown })
+}
+
+/// Tells the agenda when lanes that have nothing due any more have something again.
+async fn look_ahead(engine: &Engine, lanes: &[String], now: Timestamp) {
+    match engine.store.next_dues(lanes).await {
+        Ok(dues) => engine.store.signal().note(dues.iter().map(|(lane, due)| (lane.as_str(), *due))),
+        Err(error) => {
+            tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
+            let again = now.plus_ms(500).0;
+            engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
         }
     }
-    if !full {
-        let next = match engine.store.next_due(&claim.lane).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::warn!(?error, "a lane's next task could not be looked up; it is tried again");
-                Some(now.plus_ms(500).0)
-            }
-        };
-        engine.store.signal().note(next.map(|due| (claim.lane.as_str(), due)));
-    }
-    true
 }
 
 /// Takes over what dead workers left, and surveys the lanes, at intervals; both are safety nets.

@@ -1,14 +1,17 @@
 //! Fills a database with tasks that wait for a later day, by the crate's own way of recording them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use fanfare::app::SystemClock;
+use fanfare::domain::account::{Account, Role};
 use fanfare::domain::agenda::{Limits, lane};
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Clock;
-use fanfare::store::{Location, NewTask, SecretKey, Store};
+use fanfare::store::{Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::server::{EMAIL, SECRET_KEY};
@@ -21,12 +24,57 @@ const OTHERS: u64 = 200;
 const HOSTS: u64 = 5;
 /// They are due from tomorrow on, one after the other.
 const TOMORROW_MS: i64 = 86_400_000;
+/// The token of an account that has no part in the line.
+pub const OTHER_TOKEN: &str = "ff_other";
 /// As long as what a sealed push of the bench comes to.
 const PAYLOAD: usize = 360;
 
 /// Adds so many waiting tasks; no server may run on the folder. Every second one is of the bench's own account and to
 /// its receiver (`host`), so that measured pushes wait in the same line.
 pub async fn waiting_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()> {
+    let (store, own) = open(data).await?;
+    let host = host.to_owned();
+    fill(store, count, move |number| task(number, &own, &host)).await
+}
+
+/// Adds so many tasks that are due. Every second one is of the bench's own account and to `host`; the rest are of an
+/// account of their own, each to another host, where nobody listens. Makes an account besides, whose token is
+/// `OTHER_TOKEN`.
+pub async fn due_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()> {
+    let (store, own) = open(data).await?;
+    let now = SystemClock::default().now();
+    let id = AccountId::new("other");
+    let email = "other@example.com".to_owned();
+    let account = Account {
+        id: id.clone(),
+        email: email.clone(),
+        role: Role::User,
+        confirmed: true,
+        disabled: false,
+        created_at: now,
+    };
+    let mut tx = store.write().await.map_err(|error| broken(&error))?;
+    let account = NewAccount { account, email_key: email, password_hash: "none".to_owned() };
+    tx.insert_account(&account).await.map_err(|error| broken(&error))?;
+    let until = now.plus_ms(TOMORROW_MS);
+    tx.insert_token(&TokenHash::of(OTHER_TOKEN), &id, now, until).await.map_err(|error| broken(&error))?;
+    tx.commit().await.map_err(|error| broken(&error))?;
+    let sealer = Sealer::new(&SecretKey::parse(SECRET_KEY).context("the key is 64 digits")?);
+    let host = host.to_owned();
+    fill(store, count, move |number| {
+        let alone =
+            (AccountId::new("crowd"), format!("127.{}.{}.{}:1", 1 + number / 65_536, number / 256 % 256, number % 256));
+        let (owner, host) = if number.is_multiple_of(2) { (own.clone(), host.clone()) } else { alone };
+        let task = task(number, &owner, &host);
+        let params = json!({ "endpoint": format!("http://{host}/hook"), "content": "c".repeat(100) });
+        let payload = sealer.seal(task.id.as_str(), &params.to_string());
+        NewTask { lane: lane(owner.as_str(), &host), owner, payload, run_at: task.created_at, ..task }
+    })
+    .await
+}
+
+/// The store, and the account of the bench.
+async fn open(data: &Path) -> anyhow::Result<(Store, AccountId)> {
     let location = Location::Sqlite { file: data.join("fanfare.db"), durable: false };
     let key = SecretKey::parse(SECRET_KEY).context("the key is 64 digits")?;
     let store = Store::open(&location, &key, Limits { total: 1, per_host: 1 }).await?;
@@ -37,13 +85,18 @@ pub async fn waiting_tasks(data: &Path, count: u64, host: &str) -> anyhow::Resul
         .account_by_email(EMAIL)
         .await
         .map_err(|error| broken(&error))?;
-    let own = found.context("the server has not made its account")?.0.id;
+    Ok((store, found.context("the server has not made its account")?.0.id))
+}
+
+/// Records what `task` makes of the numbers, and closes the store.
+async fn fill(store: Store, count: u64, task: impl Fn(u64) -> NewTask + Send + Sync + 'static) -> anyhow::Result<()> {
     let mut writers = JoinSet::new();
+    let task = Arc::new(task);
     for first in 0..WRITERS {
-        let (store, own, host) = (store.clone(), own.clone(), host.to_owned());
+        let (store, task) = (store.clone(), task.clone());
         writers.spawn(async move {
             for start in (first * BATCH..count).step_by(usize::try_from(WRITERS * BATCH)?) {
-                let tasks = (start..count.min(start + BATCH)).map(|number| task(number, &own, &host)).collect();
+                let tasks = (start..count.min(start + BATCH)).map(|number| task(number)).collect();
                 store.record(tasks).await.map_err(|error| broken(&error))?;
             }
             Ok::<(), anyhow::Error>(())

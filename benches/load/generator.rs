@@ -85,8 +85,12 @@ pub struct Load {
 pub struct Tally {
     /// Answers of status 200, warming up included.
     pub accepted: u64,
-    /// Other answers.
+    /// Other answers, and how many of them had status 429 and 503.
     pub refused: u64,
+    pub limited: u64,
+    pub busy: u64,
+    /// Microseconds from request to answer of all these.
+    pub refusals: Vec<u64>,
     /// Microseconds from request to answer of those that counted.
     pub took: Vec<u64>,
 }
@@ -95,6 +99,9 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.refused += other.refused;
+        self.limited += other.limited;
+        self.busy += other.busy;
+        self.refusals.extend(other.refusals);
         self.took.extend(other.took);
     }
 }
@@ -153,6 +160,9 @@ impl Load {
                 }
             } else {
                 tally.refused += 1;
+                tally.limited += u64::from(answer.status == b"429");
+                tally.busy += u64::from(answer.status == b"503");
+                tally.refusals.push(u64::try_from((answered - began).as_micros()).unwrap_or(u64::MAX));
             }
             if answered >= ends {
                 return Ok(tally);

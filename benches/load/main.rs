@@ -4,6 +4,7 @@
 
 mod accept;
 mod clock;
+mod crowd;
 mod delivery;
 mod fill;
 mod generator;
@@ -30,7 +31,7 @@ const NORMAL: [(&str, &str); 1] = [("FANFARE_DATABASE_SYNCHRONOUS", "normal")];
 const QUIET: [(&str, &str); 1] = [("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")];
 
 /// The scenarios in their order.
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 11] = [
     "start",
     "accept",
     "accept-normal",
@@ -39,6 +40,8 @@ const SCENARIOS: [&str; 9] = [
     "lateness",
     "lateness-million",
     "sustained",
+    "overload",
+    "fairness",
     "reference",
 ];
 
@@ -127,6 +130,8 @@ async fn run(chosen: &[&str], scale: Scale, report: &mut Report) -> anyhow::Resu
             "lateness" => delivery::lateness(report, scale).await,
             "lateness-million" => delivery::lateness_million(report, scale).await,
             "sustained" => delivery::sustained(report, scale).await,
+            "overload" => crowd::overload(report, scale).await,
+            "fairness" => crowd::fairness(report, scale).await,
             "reference" => reference::run(report, scale).await,
             other => bail!("there is no scenario `{other}`"),
         };

@@ -21,6 +21,14 @@ pub const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718
 const TICK_MICROS: u64 = 10_000;
 /// Stands in the line that says the server is ready, before its address.
 const READY: &str = "ready on http://";
+/// One address pushes to one Pusher as fast as it can: what limits are for. They are measured where a scenario sets them.
+const UNLIMITED: [(&str, &str); 5] = [
+    ("FANFARE_LIMITS_PER_ADDRESS_PER_MINUTE", "0"),
+    ("FANFARE_LIMITS_PER_ACCOUNT_PER_MINUTE", "0"),
+    ("FANFARE_LIMITS_PER_PUSHER_PER_MINUTE", "0"),
+    ("FANFARE_LIMITS_DAILY_QUOTA", "0"),
+    ("FANFARE_LIMITS_CONNECTIONS", "800"),
+];
 /// The argument that makes this program the empty server.
 pub const EMPTY: &str = "--empty-server";
 
@@ -44,7 +52,8 @@ impl Server {
             .env("FANFARE_SECRET_KEY", SECRET_KEY)
             .env("FANFARE_ADMIN_EMAIL", EMAIL)
             .env("FANFARE_ADMIN_PASSWORD", PASSWORD)
-            .env("FANFARE_DELIVERY_ALLOW", "127.0.0.1")
+            .env("FANFARE_DELIVERY_ALLOW", "127.0.0.0/8")
+            .envs(UNLIMITED)
             .envs(settings.iter().copied());
         Self::spawn(command).await
     }
@@ -90,8 +99,13 @@ impl Server {
         let login = json!({ "email": EMAIL, "password": PASSWORD });
         let token = self.call("/account/user/login/", None, &login).await?;
         let token = token["token"].as_str().context("no token")?.to_owned();
+        self.make_preset_by(&token, endpoint).await
+    }
+
+    /// Makes a Preset on `webhook` for whoever has this token; answers its id.
+    pub async fn make_preset_by(&self, token: &str, endpoint: &str) -> anyhow::Result<String> {
         let preset = json!({ "name": "load", "base_pusher": "webhook", "params": { "endpoint": endpoint } });
-        let preset = self.call("/preset/", Some(&token), &preset).await?;
+        let preset = self.call("/preset/", Some(token), &preset).await?;
         Ok(preset["id"].as_str().context("no id")?.to_owned())
     }
 

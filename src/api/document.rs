@@ -204,6 +204,9 @@ fn finish_operation(path: &str, operation: &mut Value) {
         {
             responses.entry(range).or_insert_with(|| failure_response(description));
         }
+        // Any request can be one too many, whatever it asks for.
+        let first = responses.keys().position(|status| status == "4XX").unwrap_or_default();
+        responses.shift_insert(first, "429".to_owned(), limited_response());
         for (_, response) in responses {
             if response["description"] == "" {
                 response["description"] = json!("Done.");
@@ -236,6 +239,15 @@ fn idempotency_key() -> Value {
 fn failure_response(description: &str) -> Value {
     let schema = json!({ "$ref": format!("{SCHEMAS}{FAILURE}") });
     json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn limited_response() -> Value {
+    let mut response = failure_response("Too many requests, or the day's quota is used up.");
+    response["headers"] = json!({ "Retry-After": {
+        "description": "Seconds to wait.",
+        "schema": { "type": "integer", "format": "int64" },
+    } });
+    response
 }
 
 /// The schema that failures refer to, should no operation have brought it.

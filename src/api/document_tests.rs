@@ -139,7 +139,7 @@ fn every_operation_documents_its_failures_its_media_types_and_who_may_call_it() 
             let place = format!("{method} {path}");
             assert_eq!(operation["security"], json!([]), "{place}");
             let responses = operation["responses"].as_object().unwrap();
-            assert_eq!(responses.keys().collect::<Vec<_>>(), ["200", "4XX", "5XX"], "{place}");
+            assert_eq!(responses.keys().collect::<Vec<_>>(), ["200", "429", "4XX", "5XX"], "{place}");
             for response in responses.values() {
                 assert_ne!(response["description"], "", "{place}");
                 assert!(response["content"].get("application/json").is_some(), "{place}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::envelope::{ApiError, JSON, success};
 use super::input::FORM;
 use crate::domain::refusal::{ParamProblem, Problem, Refusal};
-use crate::error::{AuthProblem, Error};
+use crate::error::{AuthProblem, Error, Limit};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -34,6 +34,8 @@ pub fn add(document: &mut Value) {
             set(operation, "/responses/4XX/content/application~1json", failure);
             let mismatch = ApiError::from(Refusal::IdempotencyMismatch).body();
             set(operation, "/responses/422/content/application~1json", mismatch);
+            let limited = Error::Limited { limit: Limit::Rate, retry_after: Duration::from_secs(6) };
+            set(operation, "/responses/429/content/application~1json", ApiError::from(limited).body());
             let busy = Error::Busy { retry_after: Duration::from_secs(1) };
             set(operation, "/responses/5XX/content/application~1json", ApiError::from(busy).body());
         }

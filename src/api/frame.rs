@@ -15,6 +15,7 @@ use poem::http::{HeaderValue, Uri, Version, header};
 use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response, Result};
 use serde_json::Value;
 
+use super::address::Gate;
 use super::envelope::{ApiError, BadRequest};
 use super::fault::{self, TooLarge};
 use super::messages::{Language, speaking};
@@ -47,6 +48,8 @@ pub struct FrameOptions {
     pub routes: Routes,
     /// The largest body taken, in bytes.
     pub body_limit: usize,
+    /// Who may come in.
+    pub gate: Gate,
     /// Where answers are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -144,8 +147,9 @@ impl<E: Endpoint> Frame<E> {
     async fn answer(&self, request: Request) -> (Response, Option<Arc<str>>) {
         let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let body_limit = self.options.body_limit;
-        let request = match limit_body(request, body_limit) {
-            Ok(request) => request,
+        let admitted = self.options.gate.admit(&request);
+        let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
+            Ok(admitted) => admitted,
             Err(refused) => return (refused.into_response(), None),
         };
         match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {

@@ -1,8 +1,10 @@
 //! The HTTP side: the only place that knows status codes, and the only place that knows poem.
 
 pub mod account;
+pub mod address;
 pub mod auth;
 pub mod body;
+pub mod connections;
 pub mod docs;
 pub mod document;
 pub mod envelope;
@@ -32,6 +34,7 @@ use poem::{Endpoint, EndpointExt, Response, Route, get};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::Value;
 
+use self::address::Gate;
 use self::frame::{FrameOptions, Routes, frame};
 use self::front::Front;
 use crate::flow::Engine;
@@ -93,9 +96,10 @@ pub fn document_text() -> String {
 }
 
 /// Everything that the server answers.
-pub fn endpoint(engine: Arc<Engine>, body_limit: usize) -> impl Endpoint<Output = Response> + 'static {
+pub fn endpoint(engine: Arc<Engine>, body_limit: usize, gate: Gate) -> impl Endpoint<Output = Response> + 'static {
     let document = document();
-    let options = FrameOptions { routes: Routes::of_document(&document), body_limit, metrics: engine.metrics.clone() };
+    let (routes, metrics) = (Routes::of_document(&document), engine.metrics.clone());
+    let options = FrameOptions { routes, body_limit, gate, metrics };
     let text = document.to_string();
     let routes = Route::new()
         .at("/healthz", get(health::healthz))

@@ -15,7 +15,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_urls(config)?;
     check_delivery(config)?;
     within("database.max_connections", config.database.max_connections.into(), 1, 1000)?;
-    within("limits.body_kib", config.limits.body_kib as u64, 1, 64 * 1024)?;
+    check_limits(config)?;
     if crate::logs::filter(&config.log.level).is_err() {
         return fault("log.level", "is not a log level such as info or info,fanfare=debug");
     }
@@ -62,6 +62,27 @@ fn check_delivery(config: &Config) -> Result<(), Fault> {
     match delivery.allow.iter().find(|entry| !is_host_or_network(entry)) {
         Some(entry) => {
             fault("delivery.allow", &format!("{entry:?} is neither a host nor a network such as 10.0.0.0/8"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_limits(config: &Config) -> Result<(), Fault> {
+    let limits = &config.limits;
+    within("limits.body_kib", limits.body_kib as u64, 1, 64 * 1024)?;
+    within("limits.connections", limits.connections as u64, 1, 1_000_000)?;
+    for (key, value) in [
+        ("limits.per_address_per_minute", limits.per_address_per_minute),
+        ("limits.per_account_per_minute", limits.per_account_per_minute),
+        ("limits.per_pusher_per_minute", limits.per_pusher_per_minute),
+        ("limits.daily_quota", limits.daily_quota),
+    ] {
+        within(key, value.into(), 0, 1_000_000_000)?;
+    }
+    let is_network = |entry: &&String| entry.parse::<IpNet>().is_ok() || entry.parse::<IpAddr>().is_ok();
+    match config.trusted_proxies.iter().find(|entry| !is_network(entry)) {
+        Some(entry) => {
+            fault("trusted_proxies", &format!("{entry:?} is neither an address nor a network such as 10.0.0.0/8"))
         }
         None => Ok(()),
     }

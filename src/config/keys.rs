@@ -5,6 +5,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
     ("data_dir", Kind::Text),
     ("database_url", Kind::Text),
+    ("trusted_proxies", Kind::Texts),
     ("public_url", Kind::Text),
     ("secret_key", Kind::Text),
     ("admin_email", Kind::Text),
@@ -25,6 +26,11 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mail.url", Kind::Text),
     ("mail.from", Kind::Text),
     ("limits.body_kib", Kind::Number),
+    ("limits.per_address_per_minute", Kind::Number),
+    ("limits.per_account_per_minute", Kind::Number),
+    ("limits.per_pusher_per_minute", Kind::Number),
+    ("limits.daily_quota", Kind::Number),
+    ("limits.connections", Kind::Number),
 ];
 
 /// Keys whose value is repeated in no message.

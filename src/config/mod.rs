@@ -32,6 +32,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `PostgreSQL` or `SQLite` by URL; without one, `SQLite` in the data directory.
     pub database_url: Option<Secret>,
+    /// Proxies whose word on where a request comes from is taken: addresses and CIDR networks.
+    pub trusted_proxies: Vec<String>,
     /// How others reach this server, without a slash at the end.
     pub public_url: Option<String>,
     /// The key that secrets at rest are sealed with; without one, a key file.
@@ -50,7 +52,7 @@ pub struct Config {
     pub log: LogConfig,
     /// How this server's own mails go out.
     pub mail: MailConfig,
-    /// How much a request may carry.
+    /// How much a request may carry, and how many of them are taken.
     pub limits: LimitsConfig,
 }
 
@@ -161,12 +163,22 @@ pub struct MailConfig {
     pub from: Option<String>,
 }
 
-/// How much a request may carry.
+/// How much a request may carry, and how many of them are taken. For every rate and for the quota, 0 is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Largest body, in KiB.
     pub body_kib: usize,
+    /// Requests a minute from one address.
+    pub per_address_per_minute: u32,
+    /// Requests a minute by one account.
+    pub per_account_per_minute: u32,
+    /// Pushes a minute to one Preset or Group.
+    pub per_pusher_per_minute: u32,
+    /// Tasks a day of one account.
+    pub daily_quota: u32,
+    /// Connections open at a time.
+    pub connections: usize,
 }
 
 impl Default for Config {
@@ -175,6 +187,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data_dir: PathBuf::from("./data"),
             database_url: None,
+            trusted_proxies: Vec::new(),
             public_url: None,
             secret_key: None,
             admin_email: None,
@@ -218,7 +231,14 @@ impl Default for LogConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { body_kib: 256 }
+        Self {
+            body_kib: 256,
+            per_address_per_minute: 12_000,
+            per_account_per_minute: 12_000,
+            per_pusher_per_minute: 6_000,
+            daily_quota: 100_000,
+            connections: 600,
+        }
     }
 }
 

@@ -49,6 +49,7 @@ fn every_key_can_be_set_by_its_variable() {
         "mail.url" => "smtp://h",
         "admin_email" | "mail.from" => "a@b",
         "delivery.allow" => "10.0.0.0/8, nas.lan",
+        "trusted_proxies" => "10.0.0.0/8",
         "delivery.retry_waits_s" => "1,2",
         "delivery.take_over_s" => "40",
         _ => "7",
@@ -110,6 +111,8 @@ fn a_mistake_in_the_file_is_told_with_key_and_line() {
         ("\nsecret_key = 12345", "FILE line 2: `secret_key`: must be text"),
         ("admin_email = \"a@b\"", "`admin_password` goes together with admin_email"),
         ("listen = ", "FILE line 1: "),
+        ("[limits]\nper_pusher_per_minute = -1", "FILE line 2: `limits.per_pusher_per_minute`: "),
+        ("trusted_proxies = [\"proxy.lan\"]", "FILE line 1: `trusted_proxies` \"proxy.lan\" is neither"),
         ("limits = { body_kib = 0 }", "FILE line 1: `limits.body_kib` must be"),
         ("[database]\nmax_connections = -1", "FILE line 2: `database.max_connections`: "),
     ];

@@ -2,101 +2,165 @@
 //! accounts, without asking the database about lanes that have nothing due.
 //!
 //! A lane is `account@host`. The agenda knows for each lane when its next task is due: never later than the truth, at
-//! times earlier (then a claim finds nothing and corrects it).
+//! times earlier (then a claim finds nothing and corrects it). However many lanes there are, a round looks at those that
+//! it picks and at few others: lanes that are not due stand in the order of their times, those that are due with their
+//! account, and those that only lack a place at their host with the host.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Most attempts under way at once on one node.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Altogether.
     pub total: usize,
-    /// To one destination host; so the most in one lane, too.
+    /// To one destination host.
     pub per_host: usize,
 }
 
 impl Limits {
-    /// One account may take three quarters of all, so that others always find room.
-    fn per_owner(self) -> usize {
-        (self.total * 3 / 4).max(1)
+    /// How many an account may run while others run so many: three quarters of what they leave. However many accounts
+    /// hang, the next one finds room.
+    fn of_owner(self, others: usize) -> usize {
+        (self.total.saturating_sub(others) * 3 / 4).max(1)
+    }
+
+    /// The same for a lane among those of its host, so that accounts whose requests hang leave room at a host that all
+    /// use. Rounded up: of two or three places at a host none can be held back.
+    fn of_lane(self, others: usize) -> usize {
+        (self.per_host.saturating_sub(others) * 3).div_ceil(4)
     }
 }
 
+/// Lanes or accounts that wait for their turn: what runs least comes first, then what was served longest ago.
+type Queue = BTreeSet<(usize, u64, Arc<str>)>;
+
 /// What is due, and what runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Agenda {
     limits: Limits,
-    lanes: HashMap<String, Lane>,
-    hosts: HashMap<String, usize>,
-    owners: HashMap<String, usize>,
+    lanes: HashMap<Arc<str>, Lane>,
+    /// Lanes whose next task is due at a time.
+    timers: BTreeSet<(i64, Arc<str>)>,
+    owners: HashMap<Arc<str>, Owner>,
+    /// Accounts with lanes that are ready.
+    queue: Queue,
+    /// Only hosts at which something runs or waits for a place.
+    hosts: HashMap<Arc<str>, Host>,
+    /// Hosts that may have a place for a lane that waits for one.
+    open: BTreeSet<Arc<str>>,
     running: usize,
-    /// Counts claims, to serve first the lane that waited longest.
+    /// Counts picks, to serve first what waited longest.
     turn: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lane {
-    due: Option<i64>,
+    place: Place,
     running: usize,
     served: u64,
 }
 
-/// Most lanes in one claim, so that one transaction stays short.
-const MOST_PICKS: usize = 64;
+/// Where a lane stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// Nothing is known to be due, or it is being claimed.
+    #[default]
+    Nowhere,
+    /// Among the timers.
+    Timer(i64),
+    /// With its account.
+    Ready,
+    /// With its host, which is full for it.
+    Parked,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Owner {
+    running: usize,
+    served: u64,
+    ready: Queue,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Host {
+    running: usize,
+    parked: Queue,
+}
+
+/// Most lanes in one claim, so that one transaction stays short: whoever comes meanwhile waits for its end.
+const MOST_PICKS: usize = 16;
 
 impl Agenda {
     /// An agenda that knows of nothing.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, lanes: HashMap::new(), hosts: HashMap::new(), owners: HashMap::new(), running: 0, turn: 0 }
+        Self {
+            limits,
+            lanes: HashMap::new(),
+            timers: BTreeSet::new(),
+            owners: HashMap::new(),
+            queue: Queue::new(),
+            hosts: HashMap::new(),
+            open: BTreeSet::new(),
+            running: 0,
+            turn: 0,
+        }
     }
 
     /// A task of this lane is due at this time, in milliseconds. True if that is earlier than anything known of the lane.
     pub fn note(&mut self, lane: &str, run_at: i64) -> bool {
-        if !self.lanes.contains_key(lane) {
-            self.lanes.insert(lane.to_owned(), Lane::default());
-        }
-        match self.lanes.get_mut(lane) {
-            Some(known) if known.due.is_none_or(|due| run_at < due) => {
-                known.due = Some(run_at);
-                true
+        let name = match self.lanes.get_key_value(lane) {
+            Some((name, _)) => name.clone(),
+            None => {
+                let name: Arc<str> = lane.into();
+                self.lanes.insert(name.clone(), Lane::default());
+                name
             }
-            _ => false,
+        };
+        let Some(known) = self.lanes.get_mut(lane) else { return false };
+        match known.place {
+            Place::Ready | Place::Parked => return false,
+            Place::Timer(due) if due <= run_at => return false,
+            Place::Timer(due) => {
+                self.timers.remove(&(due, name.clone()));
+            }
+            Place::Nowhere => {}
         }
+        known.place = Place::Timer(run_at);
+        self.timers.insert((run_at, name));
+        true
     }
 
     /// The lanes to claim from now, and how many tasks of each. They count as having nothing due until `claimed`.
     pub fn picks(&mut self, now: i64) -> Vec<(String, i64)> {
-        let mut due: Vec<(usize, u64, String)> = self
-            .lanes
-            .iter()
-            .filter(|(name, lane)| lane.due.is_some_and(|due| due <= now) && self.room(name, lane) > 0)
-            .map(|(name, lane)| (lane.running, lane.served, name.clone()))
-            .collect();
-        due.sort_unstable();
-        due.truncate(MOST_PICKS);
-        let mut free = self.limits.total.saturating_sub(self.running);
-        let share = free.div_ceil(due.len().max(1)).max(1);
-        let mut planned = Planned::default();
-        let mut picks = Vec::new();
-        for (_, _, name) in due {
-            let Some(lane) = self.lanes.get(&name) else { continue };
-            let (owner, host) = parts(&name);
-            let most = self.room(&name, lane).min(share).min(free);
-            let most = most.min(planned.left(&self.owners, owner, self.limits.per_owner(), true));
-            let most = most.min(planned.left(&self.hosts, host, self.limits.per_host, false));
-            if most == 0 {
-                continue;
-            }
-            planned.take(owner, host, most);
-            free -= most;
-            self.turn += 1;
-            if let Some(lane) = self.lanes.get_mut(&name) {
-                lane.served = self.turn;
-                lane.due = None;
-            }
-            picks.push((name, i64::try_from(most).unwrap_or(i64::MAX)));
+        while let Some((due, _)) = self.timers.first()
+            && *due <= now
+            && let Some((_, lane)) = self.timers.pop_first()
+        {
+            self.make_ready(&lane);
         }
-        picks
+        for host in std::mem::take(&mut self.open) {
+            self.unpark(&host);
+        }
+        let free = self.limits.total.saturating_sub(self.running);
+        let share = free.div_ceil(self.ready_lanes().clamp(1, MOST_PICKS)).max(1);
+        let mut picked: Vec<(Arc<str>, usize)> = Vec::new();
+        while picked.len() < MOST_PICKS && self.running < self.limits.total {
+            if let Some((lane, room)) = self.best() {
+                let most = room.min(share);
+                self.pick(&lane, most);
+                picked.push((lane, most));
+            } else if let Some(host) = self.open.pop_first() {
+                self.unpark(&host);
+            } else {
+                break;
+            }
+        }
+        // They count as running once they are claimed.
+        for (lane, most) in &picked {
+            self.count(lane, 0, *most);
+        }
+        picked.into_iter().map(|(lane, most)| (lane.to_string(), i64::try_from(most).unwrap_or(i64::MAX))).collect()
     }
 
     /// A claim gave so many tasks of a lane, whose next one is due at `next_due`.
@@ -104,71 +168,195 @@ impl Agenda {
         if let Some(due) = next_due {
             self.note(name, due);
         }
-        if count == 0 {
-            self.forget_if_idle(name);
-            return;
+        if count > 0 && !self.lanes.contains_key(name) {
+            self.lanes.insert(name.into(), Lane::default());
         }
-        let (owner, host) = parts(name);
-        *self.hosts.entry(host.to_owned()).or_default() += count;
-        *self.owners.entry(owner.to_owned()).or_default() += count;
-        self.lanes.entry(name.to_owned()).or_default().running += count;
-        self.running += count;
+        self.count(name, count, 0);
+        self.forget_if_idle(name);
     }
 
     /// One task of a lane no longer runs.
     pub fn ended(&mut self, name: &str) {
-        let (owner, host) = parts(name);
-        lower(&mut self.hosts, host);
-        lower(&mut self.owners, owner);
-        self.running = self.running.saturating_sub(1);
-        if let Some(lane) = self.lanes.get_mut(name) {
-            lane.running = lane.running.saturating_sub(1);
-        }
+        self.count(name, 0, 1);
         self.forget_if_idle(name);
     }
 
-    /// When the next task is due that there is room for. `None`: only a new task or the end of a running one can help.
+    /// When the next task is due that is not yet. Whatever is due already and was not picked waits for the end of
+    /// something that runs.
     pub fn next_wake(&self) -> Option<i64> {
-        self.lanes
-            .iter()
-            .filter(|(name, lane)| lane.due.is_some() && self.room(name, lane) > 0)
-            .filter_map(|(_, lane)| lane.due)
-            .min()
+        self.timers.first().map(|(due, _)| *due)
     }
 
-    fn room(&self, name: &str, lane: &Lane) -> usize {
-        let (owner, host) = parts(name);
-        let left = |limit: usize, used: usize| limit.saturating_sub(used);
-        left(self.limits.per_host, lane.running)
-            .min(left(self.limits.per_host, self.hosts.get(host).copied().unwrap_or(0)))
-            .min(left(self.limits.per_owner(), self.owners.get(owner).copied().unwrap_or(0)))
-            .min(left(self.limits.total, self.running))
+    /// The lane whose turn it is, and how many of its tasks may start. Lanes met on the way that have no place at their
+    /// host are put with it.
+    fn best(&mut self) -> Option<(Arc<str>, usize)> {
+        loop {
+            // Who runs more never has more room than who runs less, so if the first has none nobody has.
+            let owner = self.queue.first()?.2.clone();
+            let of_owner = self.owner_room(&owner);
+            if of_owner == 0 {
+                return None;
+            }
+            let lane = self.owners.get(&owner)?.ready.first()?.2.clone();
+            let room = self.lane_room(&lane);
+            if room > 0 {
+                return Some((lane, room.min(of_owner)));
+            }
+            self.leave_ready(&lane);
+            self.park(&lane);
+        }
+    }
+
+    /// Takes a lane out, as if so many of its tasks ran.
+    fn pick(&mut self, lane: &Arc<str>, most: usize) {
+        self.leave_ready(lane);
+        self.turn += 1;
+        let turn = self.turn;
+        if let Some(known) = self.lanes.get_mut(lane) {
+            known.served = turn;
+        }
+        self.change_owner(parts(lane).0, |owner| owner.served = turn);
+        self.count(lane, most, 0);
+    }
+
+    /// Puts a lane that is due with its account, or with its host if that is full.
+    fn make_ready(&mut self, lane: &Arc<str>) {
+        if self.lane_room(lane) == 0 {
+            return self.park(lane);
+        }
+        let Some(known) = self.lanes.get_mut(lane) else { return };
+        known.place = Place::Ready;
+        let key = (known.running, known.served, lane.clone());
+        self.change_owner(parts(lane).0, |owner| {
+            owner.ready.insert(key);
+        });
+    }
+
+    fn leave_ready(&mut self, lane: &Arc<str>) {
+        let Some(known) = self.lanes.get_mut(lane) else { return };
+        known.place = Place::Nowhere;
+        let key = (known.running, known.served, lane.clone());
+        self.change_owner(parts(lane).0, |owner| {
+            owner.ready.remove(&key);
+        });
+    }
+
+    fn park(&mut self, lane: &Arc<str>) {
+        let Some(known) = self.lanes.get_mut(lane) else { return };
+        known.place = Place::Parked;
+        let host: Arc<str> = parts(lane).1.into();
+        self.hosts.entry(host).or_default().parked.insert((known.running, known.served, lane.clone()));
+    }
+
+    /// Sends lanes back to their accounts, as many as the host has places for; whose account has no room itself counts
+    /// for none. If there may be more, the host stays open.
+    fn unpark(&mut self, host: &Arc<str>) {
+        let free = self.limits.per_host.saturating_sub(self.hosts.get(host).map_or(0, |host| host.running));
+        let mut left = free;
+        while let Some((_, _, lane)) = self.hosts.get(host).and_then(|host| host.parked.first()).cloned() {
+            // Who runs more at the host never has more room there than who runs less.
+            if self.lane_room(&lane) == 0 {
+                break;
+            }
+            if left == 0 {
+                self.open.insert(host.clone());
+                break;
+            }
+            if let Some(known) = self.hosts.get_mut(host) {
+                known.parked.pop_first();
+            }
+            self.make_ready(&lane);
+            left -= usize::from(self.owner_room(parts(&lane).0) > 0);
+        }
+        self.forget_host_if_idle(host);
+    }
+
+    /// Changes how many tasks of a lane run, and with it what its account and its host run. Whatever stands in an order
+    /// by these numbers changes its place.
+    fn count(&mut self, lane: &str, more: usize, less: usize) {
+        let Some((name, known)) = self.lanes.get_key_value(lane) else { return };
+        let (name, before, less) = (name.clone(), known.running, less.min(known.running + more));
+        let (owner, host) = parts(lane);
+        let (old, new) = (before, before + more - less);
+        let (place, served) = (known.place, known.served);
+        if let Some(known) = self.lanes.get_mut(lane) {
+            known.running = new;
+        }
+        self.running = self.running + more - less;
+        self.change_owner(owner, |owner| {
+            owner.running = owner.running + more - less;
+            if place == Place::Ready {
+                owner.ready.remove(&(old, served, name.clone()));
+                owner.ready.insert((new, served, name.clone()));
+            }
+        });
+        self.change_host(host, |host| {
+            host.running = host.running + more - less;
+            if place == Place::Parked {
+                host.parked.remove(&(old, served, name.clone()));
+                host.parked.insert((new, served, name.clone()));
+            }
+        });
+        if less > 0 && self.hosts.get(host).is_some_and(|host| !host.parked.is_empty()) {
+            self.open.insert(host.into());
+        }
+    }
+
+    /// Changes an account, and its place in the queue.
+    fn change_owner(&mut self, name: &str, change: impl FnOnce(&mut Owner)) {
+        let key = match self.owners.get_key_value(name) {
+            Some((key, _)) => key.clone(),
+            None => name.into(),
+        };
+        let owner = self.owners.entry(key.clone()).or_default();
+        self.queue.remove(&(owner.running, owner.served, key.clone()));
+        change(owner);
+        if !owner.ready.is_empty() {
+            self.queue.insert((owner.running, owner.served, key));
+        } else if owner.running == 0 {
+            self.owners.remove(name);
+        }
+    }
+
+    fn change_host(&mut self, name: &str, change: impl FnOnce(&mut Host)) {
+        if !self.hosts.contains_key(name) {
+            self.hosts.insert(name.into(), Host::default());
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            change(host);
+        }
+        self.forget_host_if_idle(name);
+    }
+
+    fn forget_host_if_idle(&mut self, name: &str) {
+        if self.hosts.get(name).is_some_and(|host| host.running == 0 && host.parked.is_empty()) {
+            self.hosts.remove(name);
+        }
     }
 
     fn forget_if_idle(&mut self, name: &str) {
-        if self.lanes.get(name).is_some_and(|lane| lane.due.is_none() && lane.running == 0) {
+        if self.lanes.get(name).is_some_and(|lane| lane.place == Place::Nowhere && lane.running == 0) {
             self.lanes.remove(name);
         }
     }
-}
 
-/// What one round of picks has promised, so that lanes of one host or account do not get more together than each alone.
-#[derive(Default)]
-struct Planned {
-    owners: HashMap<String, usize>,
-    hosts: HashMap<String, usize>,
-}
-
-impl Planned {
-    fn left(&self, running: &HashMap<String, usize>, key: &str, limit: usize, owner: bool) -> usize {
-        let planned = if owner { &self.owners } else { &self.hosts };
-        let used = running.get(key).copied().unwrap_or(0) + planned.get(key).copied().unwrap_or(0);
-        limit.saturating_sub(used)
+    /// Lanes that may start something, counted as far as a round goes.
+    fn ready_lanes(&self) -> usize {
+        let owners = self.queue.iter().take(MOST_PICKS).take_while(|(_, _, name)| self.owner_room(name) > 0);
+        owners.filter_map(|(_, _, name)| Some(self.owners.get(name)?.ready.len())).sum()
     }
 
-    fn take(&mut self, owner: &str, host: &str, count: usize) {
-        *self.owners.entry(owner.to_owned()).or_default() += count;
-        *self.hosts.entry(host.to_owned()).or_default() += count;
+    fn lane_room(&self, lane: &str) -> usize {
+        let own = self.lanes.get(lane).map_or(0, |lane| lane.running);
+        let all = self.hosts.get(parts(lane).1).map_or(0, |host| host.running);
+        let left = self.limits.per_host.saturating_sub(all);
+        self.limits.of_lane(all.saturating_sub(own)).saturating_sub(own).min(left)
+    }
+
+    fn owner_room(&self, owner: &str) -> usize {
+        let own = self.owners.get(owner).map_or(0, |owner| owner.running);
+        let left = self.limits.total.saturating_sub(self.running);
+        self.limits.of_owner(self.running.saturating_sub(own)).saturating_sub(own).min(left)
     }
 }
 
@@ -181,102 +369,6 @@ fn parts(lane: &str) -> (&str, &str) {
     lane.split_once('@').unwrap_or((lane, ""))
 }
 
-fn lower(counts: &mut HashMap<String, usize>, key: &str) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agenda() -> Agenda {
-        Agenda::new(Limits { total: 8, per_host: 4 })
-    }
-
-    /// Claims everything that is picked, as if each lane had tasks without end.
-    fn fill(agenda: &mut Agenda, now: i64) -> Vec<(String, i64)> {
-        let mut all = Vec::new();
-        loop {
-            let picks = agenda.picks(now);
-            if picks.is_empty() {
-                return all;
-            }
-            for (lane, most) in picks {
-                agenda.claimed(&lane, usize::try_from(most).unwrap(), Some(0));
-                all.push((lane, most));
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_is_picked_before_it_is_due() {
-        let mut agenda = agenda();
-        assert!(agenda.note("ann@a", 100));
-        assert!(!agenda.note("ann@a", 200), "later than known");
-        assert!(agenda.picks(99).is_empty());
-        assert_eq!(agenda.next_wake(), Some(100));
-        assert_eq!(agenda.picks(100), [("ann@a".to_owned(), 4)]);
-        assert_eq!(agenda.next_wake(), None, "picked lanes have nothing due until the claim says so");
-        agenda.claimed("ann@a", 1, Some(200));
-        assert_eq!(agenda.next_wake(), Some(200));
-    }
-
-    #[test]
-    fn a_note_during_a_claim_is_kept() {
-        let mut agenda = agenda();
-        agenda.note("ann@a", 100);
-        agenda.picks(100);
-        agenda.note("ann@a", 101);
-        agenda.claimed("ann@a", 1, None);
-        assert_eq!(agenda.next_wake(), Some(101));
-    }
-
-    #[test]
-    fn a_hanging_host_leaves_room_for_others() {
-        let mut agenda = agenda();
-        agenda.note("ann@hangs", 0);
-        fill(&mut agenda, 10);
-        assert_eq!(agenda.running, 4);
-        assert_eq!(agenda.next_wake(), None, "no room at that host");
-        agenda.note("ann@works", 0);
-        assert_eq!(fill(&mut agenda, 10), [("ann@works".to_owned(), 2)], "an account leaves a quarter to others");
-        agenda.note("bob@works", 0);
-        assert!(!fill(&mut agenda, 10).is_empty());
-    }
-
-    #[test]
-    fn accounts_share_a_host_in_turn() {
-        let mut agenda = agenda();
-        agenda.note("ann@a", 0);
-        fill(&mut agenda, 0);
-        agenda.note("bob@a", 5);
-        assert!(agenda.picks(10).is_empty(), "the host is full");
-        agenda.ended("ann@a");
-        assert_eq!(agenda.picks(10), [("bob@a".to_owned(), 1)], "who runs least comes first");
-    }
-
-    #[test]
-    fn lanes_of_one_host_never_exceed_it_together() {
-        let mut agenda = agenda();
-        for owner in ["ann", "bob", "cid", "dan", "eve", "fay"] {
-            agenda.note(&lane(owner, "a"), 0);
-        }
-        fill(&mut agenda, 0);
-        assert_eq!(agenda.running, 4);
-    }
-
-    #[test]
-    fn an_idle_lane_is_forgotten() {
-        let mut agenda = agenda();
-        agenda.note("ann@a", 0);
-        agenda.picks(0);
-        agenda.claimed("ann@a", 1, None);
-        agenda.ended("ann@a");
-        assert!(agenda.lanes.is_empty() && agenda.hosts.is_empty() && agenda.owners.is_empty());
-    }
-}
+#[path = "agenda_tests.rs"]
+mod tests;

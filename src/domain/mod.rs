@@ -12,6 +12,7 @@ pub mod modifier;
 pub mod params;
 pub mod permission;
 pub mod pusher;
+pub mod rate;
 pub mod refusal;
 pub mod resolve;
 pub mod retry;

@@ -59,7 +59,8 @@ pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login
 /// The caller that a token proves, if it stands.
 ///
 /// # Errors
-/// `Unauthorized` if the token is unknown, has ended, or its account is disabled.
+/// `Unauthorized` if the token is unknown, has ended, or its account is disabled; `Limited` if the account has made too
+/// many requests.
 pub async fn caller(engine: &Engine, token: &str) -> Result<Caller> {
     let hash = TokenHash::of(token);
     let now = engine.clock.now();
@@ -67,6 +68,7 @@ pub async fn caller(engine: &Engine, token: &str) -> Result<Caller> {
     let Some((account, last_used_at)) = found.filter(|(account, _)| account.confirmed && !account.disabled) else {
         return Err(Error::Unauthorized(AuthProblem::Invalid));
     };
+    engine.limits.account(&account.id, now)?;
     if now.0 - last_used_at.0 >= TOUCH_MS {
         let mut tx = engine.store.write().await?;
         tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?;

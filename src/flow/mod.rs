@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod edit;
 mod idempotency;
+pub mod limits;
 pub mod login;
 pub mod nodes;
 pub mod preview;
@@ -10,10 +11,13 @@ pub mod push;
 pub mod pushers;
 pub mod revoke;
 pub mod tidy;
+pub mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::domain::account::{Account, Role};
 use crate::domain::id::AccountId;
@@ -32,10 +36,14 @@ pub struct Engine {
     pub catalogue: Arc<Catalogue>,
     pub sender: Sender,
     pub pushers: pushers::PusherCache,
+    /// Who has used how much of what they may.
+    pub limits: limits::Limits,
     pub retries: RetrySchedule,
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.
     pub concurrency: usize,
+    /// Room for the large tasks that are under way.
+    pub large: Semaphore,
     /// How long a claim holds: longer than any attempt lasts, or work would be done twice.
     pub lease: Duration,
     /// Whether the workers of this node run.

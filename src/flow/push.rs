@@ -49,7 +49,7 @@ const NOBODY: &str = "nobody";
 /// one before it is answered as that one was, whatever has changed since, and makes nothing.
 ///
 /// # Errors
-/// If the Pusher is unknown or the caller may not push to it; if the key stands for another call; if parameters are at
+/// If the Pusher is unknown or the caller may not push to it; if there have been too many pushes; if the key stands for another call; if parameters are at
 /// fault, all of them at once; if the database cannot take the tasks now. Nothing is recorded then.
 pub async fn push(
     engine: &Engine,
@@ -66,9 +66,10 @@ pub async fn push(
         }
     });
     let root = found?.ok_or(Error::NotFound("pusher"))?;
-    permit(engine, caller, &root)?;
+    let relation = permit(engine, caller, &root)?;
     let holder = holder(caller, &root);
     let now = engine.clock.now();
+    count(engine, &root, id, relation, now)?;
     let once = key.map(|key| Once::new(holder, id, key, call, now));
     let (accepted, tasks) = match (plan(engine, holder, id, call, now).await, &once) {
         // What has changed since the first call must not refuse its repetition.
@@ -76,15 +77,26 @@ pub async fn push(
         (planned, _) => planned?,
     };
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
+    let count = tasks.len();
+    if let Err(limited) = engine.limits.quota(holder, count, now) {
+        // A repetition makes nothing, and may be told what it was told.
+        let first = match &once {
+            Some(once) => Box::pin(once.first_answer(engine)).await?,
+            None => None,
+        };
+        return first.ok_or(limited);
+    }
+    let unused = |_: &Error| engine.limits.give_back(holder, count);
     if let Some(once) = &once {
-        let key = once.with_answer(engine, &accepted)?;
-        if engine.store.record_once(tasks, key).await? == Recorded::KeyTaken {
+        let key = once.with_answer(engine, &accepted).inspect_err(unused)?;
+        if engine.store.record_once(tasks, key).await.inspect_err(unused)? == Recorded::KeyTaken {
+            engine.limits.give_back(holder, count);
             // Should the key have ended meanwhile, it is free for whoever comes again.
             let ended = Error::Busy { retry_after: Duration::from_secs(1) };
             return Box::pin(once.first_answer(engine)).await?.ok_or(ended);
         }
     } else {
-        engine.store.record(tasks).await?;
+        engine.store.record(tasks).await.inspect_err(unused)?;
     }
     // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
     if !engine.pushers.still_good(reading)
@@ -100,10 +112,10 @@ pub async fn push(
     Ok(accepted)
 }
 
-fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()> {
+fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<Relation> {
     let relation = Caller::relation(caller, owner(root));
     if may(Action::Push, relation, engine.standing(root)) {
-        return Ok(());
+        return Ok(relation);
     }
     Err(match relation {
         Relation::Anonymous => Error::Unauthorized(AuthProblem::Missing),
@@ -147,6 +159,17 @@ async fn plan(
         tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
     }
     Ok((Accepted { push_id, tasks: accepted, ignored: plan.ignored, replayed: false }, tasks))
+}
+
+/// Counts a push to somebody's Pusher: for the Pusher, and for its owner, whose tasks it makes. An owner with a token has
+/// been counted where that was checked. A Service belongs to nobody, and pushes to it count for the caller alone.
+fn count(engine: &Engine, root: &Pusher, id: &PusherId, relation: Relation, now: Timestamp) -> Result<()> {
+    let Some(owner) = owner(root) else { return Ok(()) };
+    engine.limits.pusher(id, now)?;
+    match relation {
+        Relation::Owner => Ok(()),
+        _ => engine.limits.account(owner, now),
+    }
 }
 
 fn task(

@@ -5,16 +5,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::Engine;
 use crate::domain::id::{AccountId, PusherId};
+use crate::domain::params::Params;
 use crate::domain::permission::Standing;
 use crate::domain::pusher::{Pusher, Target, Unfollowed, follow};
 use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::StoredPusher;
 
-/// Most Pushers that are kept; beyond it the cache starts afresh.
+/// Most Pushers that are kept, and most bytes of them; beyond it the cache starts afresh.
 const MOST_CACHED: usize = 10_000;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a value or a name takes besides its text, about.
+const ENTRY_BYTES: usize = 64;
+
+#[derive(Default)]
+struct Known {
+    pushers: HashMap<PusherId, Pusher>,
+    /// What they take, about.
+    bytes: usize,
+}
 
 /// How long after a round through the database a node takes what it knows for true. Until then another node's change may
 /// have escaped it, so no deletion is answered before.
@@ -24,7 +37,7 @@ const RENEW: Duration = Duration::from_millis(250);
 
 /// Presets and Groups as last read.
 pub struct PusherCache {
-    known: RwLock<HashMap<PusherId, Pusher>>,
+    known: RwLock<Known>,
     /// Counts changes, so that what was read before a change is not kept after it.
     changes: AtomicU64,
     /// Among nodes, until when what is known is as good as true; `None` on a node that is alone.
@@ -73,7 +86,7 @@ impl PusherCache {
         if let Some(trusted) = &self.trusted {
             *trusted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             self.changes.fetch_add(1, Ordering::SeqCst);
-            self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+            *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
         }
     }
 
@@ -91,7 +104,10 @@ impl PusherCache {
     /// Forgets a Pusher that has changed or gone. Call it after the commit.
     pub fn forget(&self, id: &PusherId) {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gone) = known.pushers.remove(id) {
+            known.bytes = known.bytes.saturating_sub(weight(&gone));
+        }
     }
 
     /// Rises with every change that was forgotten here.
@@ -100,7 +116,7 @@ impl PusherCache {
     }
 
     fn get(&self, id: &PusherId) -> Option<Pusher> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).pushers.get(id).cloned()
     }
 
     fn keep(&self, id: &PusherId, pusher: &Pusher, read_at_change: u64) {
@@ -108,11 +124,43 @@ impl PusherCache {
         if self.changes.load(Ordering::SeqCst) != read_at_change {
             return;
         }
-        if known.len() >= MOST_CACHED {
-            known.clear();
+        let bytes = weight(pusher);
+        if known.pushers.len() >= MOST_CACHED || known.bytes + bytes > MOST_BYTES {
+            *known = Known::default();
         }
-        known.insert(id.clone(), pusher.clone());
+        known.bytes += bytes;
+        if let Some(other) = known.pushers.insert(id.clone(), pusher.clone()) {
+            known.bytes = known.bytes.saturating_sub(weight(&other));
+        }
     }
+}
+
+/// What a Pusher takes in memory, about.
+fn weight(pusher: &Pusher) -> usize {
+    let own = match pusher {
+        Pusher::Service(_) => 0,
+        Pusher::Preset(preset) => params_weight(&preset.params),
+        Pusher::Group(group) => {
+            let members = group.pushers.iter().map(|member| ENTRY_BYTES + params_weight(&member.params));
+            let targets = group.param_map.iter().flat_map(|(_, targets)| targets);
+            members.sum::<usize>() + targets.map(|target| ENTRY_BYTES + target.len()).sum::<usize>()
+        }
+    };
+    8 * ENTRY_BYTES + own
+}
+
+fn params_weight(params: &Params) -> usize {
+    params.iter().map(|(name, value)| ENTRY_BYTES + name.len() + value_weight(value)).sum()
+}
+
+fn value_weight(value: &Value) -> usize {
+    ENTRY_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(value_weight).sum(),
+            Value::Object(fields) => params_weight(fields),
+            _ => 0,
+        }
 }
 
 /// The owner of a Pusher; Services have none.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, usage};
+use crate::domain::rate::day;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -10,13 +11,15 @@ use crate::error::Result;
 const STEP: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Removes tasks that ended long enough ago, and tokens and idempotency keys that have ended; answers how many rows went.
+/// Removes tasks that ended long enough ago, tokens and idempotency keys that have ended, and what was used of limits long
+/// ago; answers how many rows went.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
     let mut gone = remove_ended_tokens(engine, now).await? + remove_expired_keys(engine, now).await?;
+    gone += remove_old_usage(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {
         let mut tx = engine.store.write().await?;
@@ -47,6 +50,13 @@ async fn remove_expired_keys(engine: &Engine, now: Timestamp) -> Result<u64> {
             return Ok(gone);
         }
     }
+}
+
+async fn remove_old_usage(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let mut tx = engine.store.write().await?;
+    let removed = tx.remove_usage(now.plus_ms(-usage::KEPT_MS), day(now) - 1).await?;
+    tx.commit().await?;
+    Ok(removed)
 }
 
 /// Tidies every hour, for as long as it is polled.

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::group::{Entry, Group};
+use super::group::{Entry, Group, Room};
 use super::idempotency::{NewKey, Recorded};
 use super::rows::MOST_ROWS;
 use super::tasks::NewTask;
@@ -17,8 +17,12 @@ use super::trouble::in_time;
 use super::{Db, Signal};
 use crate::error::{Error, Result};
 
-/// Most pushes that may queue for a commit before callers are turned away.
+/// Most pushes that may queue for a commit before callers are turned away, and most bytes of their tasks. One push is
+/// taken however large it is.
 const MOST_QUEUED: usize = 8192;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a task takes besides its payload, about.
+const TASK_BYTES: usize = 512;
 /// Longest that a push waits for its commit.
 const MOST_WAIT: Duration = Duration::from_secs(10);
 /// When a push may come again that the database could not take.
@@ -30,6 +34,8 @@ pub(super) struct Recorder {
     entries: mpsc::Sender<Entry>,
     /// Whether the database does not take writes at present, so that nobody need wait to find out.
     refuses: Arc<AtomicBool>,
+    /// Bytes of the tasks that queue.
+    queued: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -45,7 +51,7 @@ impl Recorder {
         let mut writer = Writer { db, signal, refuses: refuses.clone(), arrived };
         let write = move || go_on_after_panics(|| runtime.block_on(writer.write_groups()));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
-        Ok(Self { entries, refuses })
+        Ok(Self { entries, refuses, queued: Arc::default() })
     }
 
     /// Returns once the tasks are durable, unless the push's key is taken.
@@ -55,14 +61,21 @@ impl Recorder {
         }
         self.check()?;
         let (done, committed) = oneshot::channel();
-        self.entries
-            .try_send(Entry { tasks, key, done })
-            .map_err(|_| Error::Busy { retry_after: Duration::from_secs(1) })?;
+        let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
+        let room = self.room(&tasks).ok_or_else(busy)?;
+        self.entries.try_send(Entry { tasks, key, done, room }).map_err(|_| busy())?;
         match tokio::time::timeout(MOST_WAIT, committed).await {
             Ok(Ok(Some(recorded))) => Ok(recorded),
             // In the last two cases it is not known whether they are recorded.
             Ok(Ok(None) | Err(_)) | Err(_) => Err(Error::Busy { retry_after: UNTIL_BETTER }),
         }
+    }
+
+    fn room(&self, tasks: &[NewTask]) -> Option<Room> {
+        let bytes = tasks.iter().map(|task| task.payload.len() + TASK_BYTES).sum();
+        let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room::new(self.queued.clone(), bytes);
+        (before == 0 || before + bytes <= MOST_BYTES).then_some(room)
     }
 
     /// An error if nothing can be recorded at present.
@@ -75,7 +88,7 @@ impl Recorder {
         let (done, _) = oneshot::channel();
         if !self.refuses.swap(true, Ordering::Relaxed) {
             // With a full queue there is enough to try.
-            let _ = self.entries.try_send(Entry { tasks: Vec::new(), key: None, done });
+            let _ = self.entries.try_send(Entry { tasks: Vec::new(), key: None, done, room: Room::none() });
         }
     }
 

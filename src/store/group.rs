@@ -1,6 +1,8 @@
 //! What is committed together: whole pushes, with and without keys, and the statements that insert them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -23,6 +25,31 @@ pub(super) struct Entry {
     pub tasks: Vec<NewTask>,
     pub key: Option<NewKey>,
     pub done: Done,
+    pub room: Room,
+}
+
+/// The bytes that an entry takes in the queue, until it is committed or gone.
+pub(super) struct Room {
+    queued: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    /// So many bytes, which have been counted already.
+    pub(super) fn new(queued: Arc<AtomicUsize>, bytes: usize) -> Self {
+        Self { queued, bytes }
+    }
+
+    /// No bytes.
+    pub(super) fn none() -> Self {
+        Self::new(Arc::default(), 0)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Where a caller waits; nothing means that the database did not take the push.
@@ -43,18 +70,20 @@ pub(super) struct Group {
     /// Who waits for these.
     callers: Vec<Done>,
     keyed: Vec<Keyed>,
+    rooms: Vec<Room>,
 }
 
 impl Group {
     /// As many whole pushes as one statement takes, and at least one: a push is never split between two commits.
     pub(super) fn next(waiting: &mut VecDeque<Entry>) -> Self {
         let (tasks, callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
-        let mut group = Self { tasks, callers, keyed: Vec::new() };
+        let mut group = Self { tasks, callers, keyed: Vec::new(), rooms: Vec::new() };
         let mut count = 0;
-        while let Some(Entry { tasks, key, done }) = waiting.pop_front_if(|entry| {
+        while let Some(Entry { tasks, key, done, room }) = waiting.pop_front_if(|entry| {
             count == 0 || (count + entry.tasks.len() <= MOST_ROWS && group.keyed.len() < MOST_ROWS)
         }) {
             count += tasks.len();
+            group.rooms.push(room);
             match key {
                 None => {
                     group.tasks.extend(tasks);

@@ -6,11 +6,12 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// Number, name and SQL of each step, oldest first. A step that was released never changes.
-const STEPS: [(i64, &str, &str); 4] = [
+const STEPS: [(i64, &str, &str); 5] = [
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "pushers", include_str!("../../migrations/0002_pushers.sql")),
     (3, "tasks", include_str!("../../migrations/0003_tasks.sql")),
     (4, "idempotency", include_str!("../../migrations/0004_idempotency.sql")),
+    (5, "rate", include_str!("../../migrations/0005_rate.sql")),
 ];
 
 /// What brings a database from any earlier step to the last.

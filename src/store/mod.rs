@@ -30,6 +30,7 @@ mod tokens;
 mod transfer;
 mod trouble;
 mod turns;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
 pub use self::transfer::{Moved, transfer};
+pub use self::usage::Usage;
 use crate::domain::agenda::Limits;
 use crate::domain::id::unguessable;
 use crate::error::Result;

@@ -24,7 +24,8 @@ pub struct Claimed {
     pub fallback: bool,
     pub lane: String,
     pub run_at: Timestamp,
-    /// Sealed parameters.
+    /// Sealed parameters. Empty if they are large: so many tasks are claimed at a time that these are read only when
+    /// there is room for them (`payload`).
     pub payload: String,
     /// This attempt's number since the task was made, from 1; fences the finish.
     pub attempt: i64,
@@ -154,11 +155,18 @@ static FINISH: Rows = Rows::new(
      AND task.worker = {worker}",
 );
 
+static NEXT_DUES: Rows = Rows::new(
+    "WITH asked (lane) AS (VALUES ",
+    &["TEXT"],
+    ") SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = asked.lane) FROM asked",
+);
+
 const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
     started_at = COALESCE(started_at, $3)
     WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
         ORDER BY run_at, id LIMIT $5)
-    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log";
+    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
+    CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
 
 // The fork: only PostgreSQL has several claimers at once, and only it knows SKIP LOCKED, without which they would wait
 // for each other. ANY(ARRAY(…)) keeps the planner from joining against a scan of the whole table.
@@ -166,7 +174,8 @@ const CLAIM_POSTGRES: &str = "UPDATE task SET state = 'running', worker = $1, le
     started_at = COALESCE(started_at, $3)
     WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
         ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
-    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log";
+    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
+    CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
 
 const TAKE_OVER_SQLITE: &str = "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
     WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at";
@@ -222,18 +231,53 @@ impl Store {
         Ok(claims)
     }
 
-    /// When the next waiting task of a lane is due.
+    /// The sealed parameters of a task, however large.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn next_due(&self, lane: &str) -> Result<Option<i64>> {
-        let work = async {
-            let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
-                "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
-                .bind(lane.to_owned()).fetch_one(conn).await)?;
-            Ok(due)
-        };
-        in_time(work).await
+    pub async fn payload(&self, id: &TaskId) -> Result<Option<String>> {
+        let mut tx = self.read().await?;
+        let row: Option<(String,)> = on!(&mut tx, conn => sqlx::query_as("SELECT payload FROM task WHERE id = $1")
+            .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
+        Ok(row.map(|(payload,)| payload))
+    }
+
+    /// Puts a task that this worker holds back until a time, as if it had not been claimed.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn put_off(&self, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
+        let changed = directly!(&self.db, conn => sqlx::query(
+            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
+             WHERE id = $2 AND worker = $3 AND attempt = $4 AND state = 'running'")
+            .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        if changed == 1 {
+            self.signal.note([(task.lane.as_str(), run_at.0)]);
+        }
+        Ok(())
+    }
+
+    /// When the next waiting task of each of these lanes is due; a lane without any is left out. Reads beside the writer,
+    /// whose turn pushes wait for.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn next_dues(&self, lanes: &[String]) -> Result<Vec<(String, i64)>> {
+        let mut dues = Vec::with_capacity(lanes.len());
+        for some in lanes.chunks(MOST_ROWS) {
+            let text = NEXT_DUES.text(&self.db, some.len());
+            let mut tx = self.read().await?;
+            let found: Vec<(String, Option<i64>)> = on!(&mut tx, conn => {
+                let mut query = sqlx::query_as::<Db, _>(text);
+                for lane in some {
+                    query = query.bind(lane.clone());
+                }
+                query.fetch_all(conn).await
+            })?;
+            dues.extend(found.into_iter().filter_map(|(lane, due)| Some((lane, due?))));
+        }
+        Ok(dues)
     }
 
     /// Records how attempts ended. Those whose lease was lost change nothing.

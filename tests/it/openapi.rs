@@ -46,7 +46,7 @@ fn every_openapi_operation_is_told_in_full() {
             let told = parameter["description"].as_str().is_some_and(|text| !text.is_empty());
             assert!(told, "{place}: the parameter {} has no description", parameter["name"]);
         }
-        for status in ["200", "4XX", "5XX"] {
+        for status in ["200", "429", "4XX", "5XX"] {
             let answer = &operation["responses"][status];
             assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{place}: {status}");
             let example = &answer["content"]["application/json"]["example"];

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fanfare::app::{App, Tuning};
-use fanfare::config::{Config, Secret, Synchronous};
+use fanfare::config::{Config, LimitsConfig, Secret, Synchronous};
 use fanfare::domain::account::{Account, Role};
 use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
@@ -92,6 +92,18 @@ impl Builder {
     /// Largest body of a request, in KiB.
     pub fn body_kib(mut self, most: usize) -> Self {
         self.config.limits.body_kib = most;
+        self
+    }
+
+    /// Rates, quotas and whatever else can be set of limits.
+    pub fn limits(mut self, set: impl FnOnce(&mut LimitsConfig)) -> Self {
+        set(&mut self.config.limits);
+        self
+    }
+
+    /// Proxies whose word is taken.
+    pub fn trusted_proxies(mut self, networks: &[&str]) -> Self {
+        self.config.trusted_proxies = networks.iter().map(|&network| network.to_owned()).collect();
         self
     }
 

@@ -1,0 +1,202 @@
+//! What a connection may cost: so many are open at a time, one more is told so at once, and one on which no answer could
+//! be sent for long is closed, whether its client sends a head or a body too slowly, reads too slowly, or does nothing.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use poem::http::uri::Scheme;
+use poem::listener::Acceptor;
+use poem::web::{LocalAddr, RemoteAddr};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may go without a byte of an answer. Longer than proxies usually keep one for later.
+pub const SILENCE: Duration = Duration::from_secs(75);
+/// Connections that are being told that there are too many; more than these are only closed.
+const MOST_REFUSED: usize = 64;
+/// How long telling may take.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Pause after the system gave no connection, as when files have run out: trying on at once would take a processor.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The envelope of `busy`, in the one language that is known before anything has been read.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 91\r\n\r\n\
+    {\"success\":false,\"code\":\"busy\",\"message\":\"The server is busy; try again soon.\",\"data\":null}";
+
+/// Accepts connections, up to a number.
+pub struct Connections<A> {
+    inner: A,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    silence: Duration,
+}
+
+impl<A: Acceptor> Connections<A> {
+    /// At most so many at a time.
+    pub fn new(inner: A, most: usize) -> Self {
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), silence: SILENCE }
+    }
+}
+
+impl<A: Acceptor> Acceptor for Connections<A> {
+    type Io = Watched<A::Io>;
+
+    fn local_addr(&self) -> Vec<LocalAddr> {
+        self.inner.local_addr()
+    }
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
+        loop {
+            let (io, local, remote, scheme) = match self.inner.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            if let Ok(place) = self.places.clone().try_acquire_owned() {
+                return Ok((Watched::new(io, self.silence, place), local, remote, scheme));
+            }
+            if let Ok(turn) = self.refusals.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    // Whoever hangs up first knows already.
+                    let _ = tokio::time::timeout(REFUSAL, refuse(io)).await;
+                    drop(turn);
+                });
+            }
+        }
+    }
+}
+
+/// Says that there are too many connections, and waits for the other side to hang up: closing over what it has sent would
+/// take the answer from it.
+async fn refuse(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    io.write_all(BUSY).await?;
+    io.shutdown().await?;
+    let mut rest = [0; 1024];
+    while io.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// A connection with its place among those that may be open, and an alarm.
+pub struct Watched<Io> {
+    io: Io,
+    silence: Duration,
+    answered: Instant,
+    alarm: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<Io> Watched<Io> {
+    fn new(io: Io, silence: Duration, place: OwnedSemaphorePermit) -> Self {
+        let answered = Instant::now();
+        Self { io, silence, answered, alarm: Box::pin(tokio::time::sleep(silence)), _place: place }
+    }
+
+    /// What cannot go on now fails once the time is up. The alarm is set anew only when it rings.
+    fn or_silence<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            return done;
+        }
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let until = self.answered + self.silence;
+            if until <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.alarm.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.or_silence(cx, read)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        if wrote.is_ready() {
+            self.answered = Instant::now();
+        }
+        self.or_silence(cx, wrote)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.or_silence(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.or_silence(cx, shut)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if wrote.is_ready() {
+            self.answered = Instant::now();
+        }
+        self.or_silence(cx, wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::listener::{Listener, TcpListener};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(BUSY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "busy");
+    }
+
+    #[tokio::test]
+    async fn one_too_many_is_told_so_and_a_silent_one_is_closed() {
+        let inner = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
+        let silence = Duration::from_millis(50);
+        let mut acceptor = Connections { silence, ..Connections::new(inner, 1) };
+        let address = *acceptor.local_addr()[0].as_socket_addr().unwrap();
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let (mut served, ..) = acceptor.accept().await.unwrap();
+        let accepting = tokio::spawn(async move { acceptor.accept().await.map(drop) });
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut told = Vec::new();
+        second.read_to_end(&mut told).await.unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&told));
+        // Bytes that trickle in do not count, bytes that go out do.
+        first.write_all(b"x").await.unwrap();
+        let mut byte = [0; 1];
+        served.read_exact(&mut byte).await.unwrap();
+        served.write_all(b"y").await.unwrap();
+        assert_eq!(served.read(&mut byte).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(served);
+        let _third = TcpStream::connect(address).await.unwrap();
+        accepting.await.unwrap().unwrap();
+    }
+}
