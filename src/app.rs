@@ -140,7 +140,12 @@ impl App {
         let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
         let workers = Workers::start(engine.clone(), name.clone(), stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
-        let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies), config.limits.body_bytes());
+        let gate = Gate::new(
+            engine.clone(),
+            networks(&config.trusted_proxies),
+            config.limits.count_loopback,
+            config.limits.body_bytes(),
+        );
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes(), gate);
         let stopped = async move {
             let _ = stopped.await;

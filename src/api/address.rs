@@ -31,6 +31,7 @@ const MOST_HOPS: usize = 32;
 pub struct Gate {
     engine: Option<Arc<Engine>>,
     proxies: Vec<IpNet>,
+    count_loopback: bool,
     bodies: Arc<Bodies>,
 }
 
@@ -68,14 +69,15 @@ impl Bodies {
 }
 
 impl Gate {
-    /// A gate that counts in the engine, and takes the word of these proxies.
-    pub fn new(engine: Arc<Engine>, proxies: Vec<IpNet>, body_limit: usize) -> Self {
-        Self { engine: Some(engine), proxies, bodies: Bodies::new(body_limit) }
+    /// A gate that counts in the engine, and takes the word of these proxies. This machine's own addresses are counted
+    /// only if `count_loopback` says so: behind a proxy that nobody named, everybody would come from them.
+    pub fn new(engine: Arc<Engine>, proxies: Vec<IpNet>, count_loopback: bool, body_limit: usize) -> Self {
+        Self { engine: Some(engine), proxies, count_loopback, bodies: Bodies::new(body_limit) }
     }
 
     /// A gate that lets everybody in.
     pub fn open() -> Self {
-        Self { engine: None, proxies: Vec::new(), bodies: Bodies::new(0) }
+        Self { engine: None, proxies: Vec::new(), count_loopback: false, bodies: Bodies::new(0) }
     }
 
     /// Counts a request. What is returned must be kept until it is answered.
@@ -84,8 +86,9 @@ impl Gate {
     /// 429 if its address has had too many, 503 if there is no room for its body.
     pub fn admit(&self, request: &Request) -> Result<Room, ApiError> {
         let (Some(engine), Some(address)) = (&self.engine, self.client(request)) else { return Ok(Room::default()) };
+        let counts = self.count_loopback || !address.is_loopback();
         match engine.limits.address(number(address), engine.clock.now()) {
-            Err(limited) if !PROBES.contains(&request.uri().path()) => return Err(limited.into()),
+            Err(limited) if counts && !PROBES.contains(&request.uri().path()) => return Err(limited.into()),
             _ => {}
         }
         match request.header(header::CONTENT_LENGTH).map(str::parse::<usize>) {

@@ -27,6 +27,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mail.from", Kind::Text),
     ("limits.body_kib", Kind::Number),
     ("limits.per_address_per_minute", Kind::Number),
+    ("limits.count_loopback", Kind::Flag),
     ("limits.per_account_per_minute", Kind::Number),
     ("limits.per_pusher_per_minute", Kind::Number),
     ("limits.daily_quota", Kind::Number),
@@ -47,6 +48,8 @@ pub const OTHER_VARIABLES: &[&str] = &[CONFIG_VARIABLE, "FANFARE_SERVER", "FANFA
 pub(super) enum Kind {
     Text,
     Number,
+    /// `true` or `false`.
+    Flag,
     /// Separated by commas.
     Texts,
     /// Separated by commas.

@@ -209,6 +209,7 @@ fn read_text(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Text => Ok(Value::String(text.to_owned())),
         Kind::Number => number(text),
+        Kind::Flag => text.trim().parse().map(Value::Boolean).map_err(|_| "must be `true` or `false`".to_owned()),
         Kind::Texts => Ok(Value::Array(parts().map(|part| Value::String(part.to_owned())).collect())),
         Kind::Numbers => {
             let numbers: Result<Vec<_>, _> = parts().map(number).collect();

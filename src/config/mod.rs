@@ -171,6 +171,8 @@ pub struct LimitsConfig {
     pub body_kib: usize,
     /// Requests a minute from one address.
     pub per_address_per_minute: u32,
+    /// Whether this machine's own addresses are counted as well.
+    pub count_loopback: bool,
     /// Requests a minute by one account.
     pub per_account_per_minute: u32,
     /// Pushes a minute to one Preset or Group.
@@ -234,6 +236,7 @@ impl Default for LimitsConfig {
         Self {
             body_kib: 256,
             per_address_per_minute: 12_000,
+            count_loopback: false,
             per_account_per_minute: 12_000,
             per_pusher_per_minute: 6_000,
             daily_quota: 100_000,

@@ -7,9 +7,11 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::Engine;
+use crate::domain::account::Role;
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::rate::{Bucket, Rate, Spent, day};
 use crate::domain::time::Timestamp;
@@ -21,6 +23,9 @@ const SHARDS: usize = 16;
 const MOST_KEPT: usize = 4096;
 /// Other nodes are told once so small a part of a rate has been used: so much is what a node may hold back.
 const TOLD_PART: u32 = 32;
+
+/// How long it is believed that an account is an administrator's, or is not.
+const SPARED_MS: i64 = 5_000;
 
 /// What is allowed; 0 is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +55,8 @@ pub struct Limits {
     accounts: Rates<String>,
     pushers: Rates<String>,
     quotas: Quotas,
+    /// Which accounts are administrators', as far as was asked, and until when in milliseconds that is believed.
+    spared: RwLock<HashMap<AccountId, (bool, i64)>>,
 }
 
 impl Limits {
@@ -60,7 +67,22 @@ impl Limits {
             accounts: Rates::new(allowed.per_account),
             pushers: Rates::new(allowed.per_pusher),
             quotas: Quotas { quota: allowed.daily_quota, spent: Table::default() },
+            spared: RwLock::default(),
         }
+    }
+
+    /// Whether an account that was limited is spared, if that has been asked a moment ago.
+    fn spares(&self, account: &AccountId, now: Timestamp) -> Option<bool> {
+        let spared = self.spared.read().unwrap_or_else(PoisonError::into_inner);
+        spared.get(account).filter(|(_, until)| now.0 < *until).map(|(spares, _)| *spares)
+    }
+
+    fn remember(&self, account: &AccountId, spares: bool, now: Timestamp) {
+        let mut spared = self.spared.write().unwrap_or_else(PoisonError::into_inner);
+        if spared.len() >= MOST_KEPT {
+            spared.clear();
+        }
+        spared.insert(account.clone(), (spares, now.plus_ms(SPARED_MS).0));
     }
 
     /// Counts a request from an address, given as a number that stands for it.
@@ -126,6 +148,26 @@ impl Limits {
             _ => {}
         }
     }
+}
+
+/// What counting an account has come to, but for administrators, whom nothing limits: limits are for other people's
+/// accounts. Costs nothing as long as nobody is limited.
+///
+/// # Errors
+/// `Limited` if it was, and the account is no administrator's; if the database fails.
+pub async fn unless_admin(engine: &Engine, account: &AccountId, counted: Result<()>) -> Result<()> {
+    let Err(limited @ Error::Limited { .. }) = counted else { return counted };
+    let now = engine.clock.now();
+    let spares = match engine.limits.spares(account, now) {
+        Some(spares) => spares,
+        None => {
+            let found = engine.store.read().await?.account(account).await?;
+            let spares = found.is_some_and(|account| account.role == Role::Admin);
+            engine.limits.remember(account, spares, now);
+            spares
+        }
+    };
+    if spares { Ok(()) } else { Err(limited) }
 }
 
 /// Entries by key, in parts behind locks of their own.

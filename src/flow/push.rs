@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::Once;
+use super::limits;
 use super::pushers::owner;
 use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
@@ -69,7 +70,9 @@ pub async fn push(
     let relation = permit(engine, caller, &root)?;
     let holder = holder(caller, &root);
     let now = engine.clock.now();
-    count(engine, &root, id, relation, now)?;
+    if let Some(owner) = owner(&root) {
+        limits::unless_admin(engine, owner, count(engine, owner, id, relation, now)).await?;
+    }
     let once = key.map(|key| Once::new(holder, id, key, call, now));
     let (accepted, tasks) = match (plan(engine, holder, id, call, now).await, &once) {
         // What has changed since the first call must not refuse its repetition.
@@ -77,8 +80,12 @@ pub async fn push(
         (planned, _) => planned?,
     };
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
-    let count = tasks.len();
-    if let Err(limited) = engine.limits.quota(holder, count, now) {
+    let mut counted = tasks.len();
+    let quota = engine.limits.quota(holder, counted, now);
+    if quota.is_err() {
+        counted = 0;
+    }
+    if let Err(limited) = limits::unless_admin(engine, &AccountId::new(holder), quota).await {
         // A repetition makes nothing, and may be told what it was told.
         let first = match &once {
             Some(once) => Box::pin(once.first_answer(engine)).await?,
@@ -86,11 +93,11 @@ pub async fn push(
         };
         return first.ok_or(limited);
     }
-    let unused = |_: &Error| engine.limits.give_back(holder, count);
+    let unused = |_: &Error| engine.limits.give_back(holder, counted);
     if let Some(once) = &once {
         let key = once.with_answer(engine, &accepted).inspect_err(unused)?;
         if engine.store.record_once(tasks, key).await.inspect_err(unused)? == Recorded::KeyTaken {
-            engine.limits.give_back(holder, count);
+            engine.limits.give_back(holder, counted);
             // Should the key have ended meanwhile, it is free for whoever comes again.
             let ended = Error::Busy { retry_after: Duration::from_secs(1) };
             return Box::pin(once.first_answer(engine)).await?.ok_or(ended);
@@ -163,8 +170,7 @@ async fn plan(
 
 /// Counts a push to somebody's Pusher: for the Pusher, and for its owner, whose tasks it makes. An owner with a token has
 /// been counted where that was checked. A Service belongs to nobody, and pushes to it count for the caller alone.
-fn count(engine: &Engine, root: &Pusher, id: &PusherId, relation: Relation, now: Timestamp) -> Result<()> {
-    let Some(owner) = owner(root) else { return Ok(()) };
+fn count(engine: &Engine, owner: &AccountId, id: &PusherId, relation: Relation, now: Timestamp) -> Result<()> {
     engine.limits.pusher(id, now)?;
     match relation {
         Relation::Owner => Ok(()),

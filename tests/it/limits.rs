@@ -1,5 +1,6 @@
 //! Too much is refused in time: 429 with `Retry-After` for rates and quotas, for each caller by itself.
 
+use fanfare::config::LimitsConfig;
 use fanfare::domain::agenda::lane;
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::task::TaskState;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Answer, JSON};
 use crate::support::scene::Scene;
-use crate::support::world::{World, both, with};
+use crate::support::world::{World, both, webhook, with};
 
 both!(
     a_pusher_takes_so_many_a_minute,
@@ -18,6 +19,8 @@ both!(
     pushes_by_strangers_count_for_the_owner,
     an_address_makes_so_many_requests_of_any_kind,
     only_a_trusted_proxy_says_where_a_request_comes_from,
+    an_administrator_is_not_limited,
+    this_machine_is_not_limited_unless_it_is_to_be,
     a_day_has_a_quota_that_outlives_the_server,
     what_is_refused_costs_no_quota,
     large_tasks_arrive_as_well,
@@ -108,6 +111,31 @@ async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
         assert_eq!(get("203.0.113.7, 198.51.100.1").await, 429, "what the caller wrote before it does not count");
         assert_eq!(get("198.51.100.2").await, expected);
         assert_eq!(get("2001:db8::1").await, expected);
+    }
+}
+
+async fn an_administrator_is_not_limited() {
+    let few = |limits: &mut LimitsConfig| {
+        (limits.per_account_per_minute, limits.per_pusher_per_minute, limits.daily_quota) = (3, 2, 2);
+    };
+    let scene = Scene::of(World::builder().limits(few)).await;
+    let admin = scene.world.admin().await;
+    let hook = admin.preset("webhook", webhook(&scene.sink)).await;
+    for _ in 0..5 {
+        admin.pushed(&hook, json!({})).await;
+        admin.anonymous().pushed(&hook, json!({})).await;
+    }
+    // Somebody else is, at the same time.
+    scene.push(json!({})).await;
+    assert_eq!(scene.ann.anonymous().push(&scene.hook, json!({})).await.status, 200);
+    assert_eq!(scene.ann.anonymous().push(&scene.hook, json!({})).await.status, 429);
+}
+
+async fn this_machine_is_not_limited_unless_it_is_to_be() {
+    let free = |limits: &mut LimitsConfig| (limits.per_address_per_minute, limits.count_loopback) = (2, false);
+    let world = World::builder().limits(free).start().await;
+    for _ in 0..5 {
+        world.anonymous().get("/service/").await.into_data();
     }
 }
 
