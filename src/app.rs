@@ -19,6 +19,7 @@ use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
+use crate::flow::callers::CallerCache;
 use crate::flow::pushers::PusherCache;
 use crate::flow::{Engine, login, tidy};
 use crate::jobs::Workers;
@@ -189,12 +190,14 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         catalogue,
         sender,
         pushers: PusherCache::default(),
+        callers: CallerCache::default(),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
         lease: tuning.attempt_timeout + LEASE_MARGIN,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
+        keep_audit_days: config.audit.keep_days,
     })
 }
 

@@ -42,7 +42,10 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::GroupEmpty,
         Refusal::GroupFull(5),
         Refusal::MemberNameTaken("a".into()),
-        Refusal::PusherInUse(vec![id()]),
+        Refusal::PusherInUse { dependents: Vec::new(), others: 1 },
+        Refusal::ProtectedNotShared,
+        Refusal::BaseNotPublic(id()),
+        Refusal::AddressIsFinal(id()),
         Refusal::SharedIsFinal,
         Refusal::WrongState("running"),
     ];

@@ -1,10 +1,12 @@
 //! The HTTP side: the only place that knows status codes, and the only place that knows poem.
 
 pub mod account;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod docs;
 pub mod document;
+pub mod door;
 pub mod envelope;
 mod examples;
 pub mod fault;
@@ -16,21 +18,26 @@ pub mod health;
 pub mod input;
 pub mod messages;
 pub mod object;
+pub mod origin;
 pub mod own;
 pub mod page;
 pub mod preset;
 pub mod push;
 pub mod pusher;
 pub mod revoke;
+pub mod scopes;
 pub mod service;
 pub mod task;
+pub mod times;
+pub mod token;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route, get};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::Value;
 
+use self::door::Door;
 use self::frame::{FrameOptions, Routes, frame};
 use self::front::Front;
 use crate::flow::Engine;
@@ -59,7 +66,9 @@ const ABOUT: &str = "A push server: one HTTP call becomes messages on any channe
     Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says. Every answer is \
     `{success, code, message, data}`: `code` is `0` or a stable word that says what went wrong, `message` is for people \
     and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
-    `Authorization: Bearer`, or into the parameter `_token`. Times are RFC 3339 in UTC. Lists take `limit` and \
+    `Authorization: Bearer`, into `X-Api-Key`, or into the parameter `_token`; so does an API token from \
+    `POST /account/token/`, which may do what its scopes say: `push`, `read`, `manage`. A session may do everything. \
+    `x-required-scope` tells which scope an operation needs. Times are RFC 3339 in UTC. Lists take `limit` and \
     `cursor`, and answer `next_cursor`, which is null on the last page. `X-Request-Id` is taken and given back.";
 
 fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
@@ -72,6 +81,8 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         group::GroupApi,
         service::ServiceApi,
         account::AccountApi,
+        token::TokenApi,
+        audit::AuditApi,
     );
     OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }
@@ -80,6 +91,7 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
 pub fn document() -> Value {
     // poem-openapi writes JSON; if it did not, the document test would fail.
     let mut document = document::finish(document::read(&operations().spec()).unwrap_or_default());
+    scopes::add(&mut document);
     examples::add(&mut document);
     document
 }
@@ -102,7 +114,7 @@ pub fn endpoint(engine: Arc<Engine>, body_limit: usize) -> impl Endpoint<Output 
         .at("/metrics", get(health::scrape))
         .at("/openapi.json", get(health::OpenApiJson(text)))
         .at("/docs", docs::page(&document))
-        .nest("/", operations())
+        .nest("/", Door::new(engine.clone(), operations().into_endpoint(), &document))
         .data(engine.clone());
     frame(Front::new(engine, routes), options)
 }

@@ -24,6 +24,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mail.url", Kind::Text),
     ("mail.from", Kind::Text),
     ("limits.body_kib", Kind::Number),
+    ("audit.keep_days", Kind::Number),
 ];
 
 /// Keys whose value is repeated in no message.

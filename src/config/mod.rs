@@ -52,6 +52,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// How much a request may carry.
     pub limits: LimitsConfig,
+    /// The record of who did what.
+    pub audit: AuditConfig,
 }
 
 /// Text that never shows: not in logs, not in errors.
@@ -167,6 +169,14 @@ pub struct LimitsConfig {
     pub body_kib: usize,
 }
 
+/// The record of who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Days to keep it.
+    pub keep_days: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -183,6 +193,7 @@ impl Default for Config {
             log: LogConfig::default(),
             mail: MailConfig::default(),
             limits: LimitsConfig::default(),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -216,6 +227,12 @@ impl Default for LogConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self { body_kib: 256 }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { keep_days: 90 }
     }
 }
 

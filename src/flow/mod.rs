@@ -1,22 +1,29 @@
 //! Operations of more than one step; each owns its transaction, and none holds one while the network is used.
 
+pub mod audit;
+pub mod callers;
 pub mod deliver;
 pub mod edit;
 pub mod login;
+pub mod plan;
 pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
+pub mod shown;
 pub mod tidy;
+pub mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::domain::account::{Account, Role};
+use crate::domain::account::{Account, ApiToken, Role};
 use crate::domain::id::AccountId;
-use crate::domain::permission::Relation;
+use crate::domain::permission::{Action, Relation, Standing, may};
 use crate::domain::retry::RetrySchedule;
+use crate::domain::scope::Scopes;
 use crate::domain::time::Clock;
 use crate::metrics::Metrics;
 use crate::send::Sender;
@@ -30,6 +37,7 @@ pub struct Engine {
     pub catalogue: Arc<Catalogue>,
     pub sender: Sender,
     pub pushers: pushers::PusherCache,
+    pub callers: callers::CallerCache,
     pub retries: RetrySchedule,
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.
@@ -40,12 +48,18 @@ pub struct Engine {
     pub working: AtomicBool,
     /// Days for which finished tasks are kept.
     pub keep_finished_days: u32,
+    /// Days for which the record of who did what is kept.
+    pub keep_audit_days: u32,
 }
 
 /// Who makes a request, proved by a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub account: Account,
+    /// The API token that proved it; `None` for a session.
+    pub token: Option<ApiToken>,
+    /// The address that the request comes from.
+    pub origin: Option<IpAddr>,
 }
 
 impl Caller {
@@ -57,5 +71,17 @@ impl Caller {
             Some(caller) if caller.account.role == Role::Admin => Relation::Admin,
             Some(_) => Relation::Stranger,
         }
+    }
+
+    /// Whether a caller, if any, may do something with what belongs to an account. An admin may do with what is their
+    /// own what the owner may and what an admin may.
+    pub fn may(caller: Option<&Self>, action: Action, owner: Option<&AccountId>, standing: Standing) -> bool {
+        let is_admin = caller.is_some_and(|caller| caller.account.role == Role::Admin);
+        may(action, Self::relation(caller, owner), standing) || (is_admin && may(action, Relation::Admin, standing))
+    }
+
+    /// What the token lets its holder do.
+    pub fn scopes(&self) -> Scopes {
+        self.token.as_ref().map_or_else(Scopes::all, |token| token.scopes)
     }
 }

@@ -1,13 +1,14 @@
 //! Takes a push in: follow the chains, check, resolve, record. What is answered is durable.
 
+use super::plan::plan;
 use super::pushers::owner;
 use super::{Caller, Engine};
 use crate::domain::agenda::lane;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
-use crate::domain::permission::{Action, Relation, may};
+use crate::domain::permission::Action;
 use crate::domain::pusher::Strategy;
 use crate::domain::refusal::Refusal;
-use crate::domain::resolve::{Call, Delivery, resolve};
+use crate::domain::resolve::{Call, Delivery};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
@@ -42,16 +43,14 @@ const NOBODY: &str = "nobody";
 /// database cannot take the tasks now. Nothing is recorded then.
 pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call: &Call) -> Result<Accepted> {
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
-    let relation = Caller::relation(caller, owner(&root));
-    if !may(Action::Push, relation, engine.standing(&root)) {
-        return Err(match relation {
-            Relation::Anonymous => Error::Unauthorized(AuthProblem::Missing),
-            _ => Error::Forbidden,
+    if !Caller::may(caller, Action::Push, owner(&root), engine.standing(&root)) {
+        return Err(match caller {
+            None => Error::Unauthorized(AuthProblem::Missing),
+            Some(_) => Error::Forbidden,
         });
     }
-    let target = engine.target(id).await?;
     let now = engine.clock.now();
-    let plan = resolve(&target, call, now)?;
+    let plan = plan(engine, caller, id, call, now).await?;
     let holder = match (owner(&root), caller) {
         (Some(owner), _) => owner.as_str(),
         (None, Some(caller)) => caller.account.id.as_str(),

@@ -9,6 +9,8 @@
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers.
 
 mod accounts;
+mod api_tokens;
+mod audit;
 mod batch;
 mod migrations;
 mod pushers;
@@ -16,6 +18,7 @@ mod queue;
 mod rows;
 mod seal;
 mod settings;
+mod shared;
 mod signal;
 mod tasks;
 mod tokens;
@@ -30,6 +33,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
+pub use self::audit::AuditFilter;
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};

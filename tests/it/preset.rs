@@ -308,11 +308,15 @@ async fn what_others_build_on_cannot_be_deleted() {
     let path = format!("/preset/{}/", scene.hook);
     let refused = scene.ann.delete(&path).await;
     assert_eq!(refused.refusal(), (409, "pusher_in_use"));
-    let mut dependents = vec![above.clone(), group.clone()];
+    let mut dependents = [(above.clone(), "preset"), (group.clone(), "group")];
     dependents.sort_unstable();
-    assert_eq!(refused.body["data"], json!({ "dependents": dependents }));
+    let dependents = dependents.map(|(id, name)| json!({ "id": id, "name": name }));
+    assert_eq!(refused.body["data"], json!({ "dependents": dependents, "others": 0 }));
     scene.ann.delete(&format!("/preset/{above}/")).await.data();
-    assert_eq!(scene.ann.delete(&path).await.body["data"], json!({ "dependents": [group] }));
+    assert_eq!(
+        scene.ann.delete(&path).await.body["data"],
+        json!({ "dependents": [{ "id": group, "name": "group" }], "others": 0 })
+    );
     scene.ann.delete(&format!("/group/{group}/")).await.data();
     scene.ann.delete(&path).await.data();
 }
