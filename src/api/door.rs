@@ -45,7 +45,9 @@ impl<E> Door<E> {
         // Whoever asks for the head alone reads.
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let segments: Vec<&str> = path.split('/').skip(1).collect();
-        self.operations.iter().find(|operation| operation.method == *method && operation.fits(&segments))
+        // The path decides first, as it does in the router: what it does not take is no other path's.
+        let path = &self.operations.iter().find(|operation| operation.fits(&segments))?.path;
+        self.operations.iter().find(|operation| operation.method == *method && operation.path == *path)
     }
 
     async fn let_in(&self, request: &Request, asked: Access) -> Result<Option<Caller>, ApiError> {

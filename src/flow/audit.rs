@@ -1,14 +1,22 @@
 //! Who did what, for the record. An event is written in the transaction of what it tells of.
 
+use std::net::IpAddr;
+
 use super::{Caller, Engine};
 use crate::domain::audit::{AuditAction, AuditEvent, Who};
+use crate::domain::id::AccountId;
 
 impl Caller {
     /// The caller, as the record names it.
     pub fn who(&self) -> Who {
         let token = self.token.as_ref().map(|token| token.id.clone());
-        Who { account: Some(self.account.id.clone()), token, origin: self.origin }
+        Who { token, ..somebody(Some(self.account.id.clone()), self.origin) }
     }
+}
+
+/// Somebody without a token: at most the address is known, and whose password it was.
+pub fn somebody(account: Option<AccountId>, origin: Option<IpAddr>) -> Who {
+    Who { account, token: None, origin: origin.map(|address| address.to_canonical().to_string()) }
 }
 
 impl Engine {

@@ -11,10 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
 
+use super::audit::somebody;
 use super::callers::Holder;
 use super::{Caller, Engine, tokens};
 use crate::domain::account::{Account, Role, check_password, email_key};
-use crate::domain::audit::{AuditAction, Who};
+use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -67,7 +68,7 @@ pub async fn login(engine: &Engine, email: &str, password: &str, origin: Option<
 }
 
 async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Option<IpAddr>) -> Result<()> {
-    let event = engine.event(&Who { origin, ..Who::default() }, AuditAction::LoginFailed);
+    let event = engine.event(&somebody(None, origin), AuditAction::LoginFailed);
     let event = account.map_or(event.clone(), |account| event.concerning(account));
     let mut tx = engine.store.write().await?;
     tx.audit(&event).await?;
@@ -175,7 +176,7 @@ async fn begin_session(engine: &Engine, holder: AccountId, origin: Option<IpAddr
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
     tx.insert_token(&TokenHash::of(&token), &holder, now, now.plus_ms(IDLE_MS)).await?;
-    tx.audit(&engine.event(&Who { account: Some(holder), token: None, origin }, AuditAction::Login)).await?;
+    tx.audit(&engine.event(&somebody(Some(holder), origin), AuditAction::Login)).await?;
     tx.commit().await?;
     Ok(token)
 }

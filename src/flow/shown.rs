@@ -6,19 +6,22 @@ use crate::domain::id::PusherId;
 use crate::domain::permission::Action;
 use crate::domain::scope::Scope;
 use crate::domain::shown::{group_for_others, params_of_preset};
-use crate::error::{Error, Result};
+use crate::error::{AuthProblem, Error, Result};
 use crate::store::StoredPusher;
 
 /// The Preset or Group with this id as the caller, if there is one, may see it.
 ///
 /// # Errors
-/// `NotFound` if there is none that the caller may see.
+/// If there is none that the caller may see: `NotFound`, or without a caller `Unauthorized`, whether it exists or not.
 pub async fn seen(engine: &Engine, caller: Option<&Caller>, id: &PusherId) -> Result<StoredPusher> {
-    let found = engine.store.read().await?.pusher(engine.store.sealer(), id).await?;
-    let found = found.ok_or(Error::NotFound("pusher"))?;
+    let hidden = || match caller {
+        Some(_) => Error::NotFound("pusher"),
+        None => AuthProblem::Missing.into(),
+    };
+    let found = engine.store.read().await?.pusher(engine.store.sealer(), id).await?.ok_or_else(hidden)?;
     let standing = engine.standing(&as_pusher(&found));
     if !Caller::may(caller, Action::See, Some(found.owner()), standing) {
-        return Err(Error::NotFound("pusher"));
+        return Err(hidden());
     }
     shown(engine, caller, found).await
 }

@@ -19,7 +19,7 @@ both!(
     names_that_nobody_knows_are_refused,
     names_and_parameters_that_will_not_do,
     another_accounts_preset_does_not_exist,
-    an_admin_is_a_stranger_here_too,
+    an_admin_reads_and_deletes_but_neither_changes_nor_builds,
     a_base_that_is_not_there_is_told,
     what_others_build_on_cannot_be_deleted,
     a_circle_is_refused,
@@ -276,16 +276,16 @@ async fn another_accounts_preset_does_not_exist() {
     scene.ann.get(&path).await.data();
 }
 
-async fn an_admin_is_a_stranger_here_too() {
+async fn an_admin_reads_and_deletes_but_neither_changes_nor_builds() {
     let scene = Scene::start().await;
     let admin = scene.world.admin().await;
     let path = format!("/preset/{}/", scene.hook);
-    for answer in [admin.get(&path).await, admin.patch(&path, json!({ "name": "x" })).await, admin.delete(&path).await]
-    {
-        assert_eq!(answer.refusal(), (404, "pusher_not_found"));
-    }
+    assert_eq!(admin.get(&path).await.data()["id"], scene.hook);
+    assert_eq!(admin.patch(&path, json!({ "name": "x" })).await.refusal(), (403, "forbidden"));
     let built = admin.post("/preset/", json!({ "name": "n", "base_pusher": scene.hook })).await;
     assert_eq!(built.refusal(), (422, "base_unknown"));
+    admin.delete(&path).await.data();
+    assert_eq!(scene.ann.get(&path).await.refusal(), (404, "pusher_not_found"));
 }
 
 async fn a_base_that_is_not_there_is_told() {
