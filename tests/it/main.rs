@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod api_token;
+mod audit;
 mod bad_input;
 mod bad_pusher;
 mod cli;
@@ -26,6 +28,7 @@ mod pusher;
 mod queue;
 mod revoke;
 mod schedule;
+mod scope;
 mod send;
 mod send_mail;
 mod send_redirect;
