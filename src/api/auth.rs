@@ -1,5 +1,5 @@
-//! Who makes a request: a token in the `Authorization` header, in `X-Api-Key`, or as the parameter `_token`. The door
-//! (`door.rs`) has looked at it before an operation runs; what it found is handed on here.
+//! Who makes a request: a token in the `Authorization` header, in `X-Api-Key`, or as the parameter `_token`. What
+//! `admission.rs` found before the operation runs is handed on here.
 
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};

@@ -13,7 +13,7 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
 use super::object::JsonObject;
-use super::own::{Removed, own_page, shared_page};
+use super::own::{Removed, own_page};
 use super::page::{Page, PageQuery};
 use crate::domain::id::{PusherId, unguessable};
 use crate::domain::pusher::{Group, Member, ParamMap, Strategy};
@@ -264,46 +264,6 @@ impl GroupApi {
         .await
     }
 
-    /// List the shared Groups, newest first
-    ///
-    /// Everybody's. Secrets are masked, except your own.
-    #[oai(path = "/group/shared", method = "get", operation_id = "listSharedGroups")]
-    async fn list_shared(
-        &self,
-        engine: Data<&Arc<Engine>>,
-        auth: Auth,
-        /// Only those with this text in their name, or in the id or name of what they are built on.
-        q: Query<Option<String>>,
-        /// Most items, 1 to 100; 20 if not given.
-        limit: Query<Option<u32>>,
-        /// `next_cursor` of the page before.
-        cursor: Query<Option<String>>,
-    ) -> Result<Reply<Page<GroupView>>, ApiError> {
-        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        shared_page(&engine, auth.anybody(), &page, PusherKind::Group, q.0.as_deref(), |pusher| match pusher {
-            StoredPusher::Group(group) => Some(GroupView::new(group)),
-            StoredPusher::Preset(_) => None,
-        })
-        .await
-    }
-
-    /// Share a Group with everybody
-    ///
-    /// Anybody may then read it, secrets masked, and build on it. For good: it can no longer be changed, and only an
-    /// admin can delete it. It must not be protected, and everything that it builds on must be public.
-    #[oai(path = "/group/:id/share", method = "post", operation_id = "shareGroup")]
-    async fn share(
-        &self,
-        engine: Data<&Arc<Engine>>,
-        auth: Auth,
-        /// The Group's id.
-        id: Path<String>,
-    ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
-        let (id, now) = (PusherId::new(id.0), engine.clock.now());
-        group_view(edit::share(&engine, &caller, &id, PusherKind::Group, now).await?)
-    }
-
     /// Delete a Group
     ///
     /// Revokes what waits because of it. Refused while other Pushers build on it, unless an admin forces it: those stay,
@@ -414,7 +374,11 @@ async fn edit_group(
     group_view(changed)
 }
 
-fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
+/// A Group as an answer.
+///
+/// # Errors
+/// 404 if it is none.
+pub fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
     match pusher {
         StoredPusher::Group(group) => Ok(Reply(GroupView::new(group))),
         StoredPusher::Preset(_) => Err(Error::NotFound("group").into()),

@@ -1,12 +1,12 @@
 //! The HTTP side: the only place that knows status codes, and the only place that knows poem.
 
 pub mod account;
+pub mod admission;
 pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod docs;
 pub mod document;
-pub mod door;
 pub mod envelope;
 mod examples;
 pub mod fault;
@@ -27,6 +27,7 @@ pub mod pusher;
 pub mod revoke;
 pub mod scopes;
 pub mod service;
+pub mod share;
 pub mod task;
 pub mod times;
 pub mod token;
@@ -37,7 +38,7 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route, get};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::Value;
 
-use self::door::Door;
+use self::admission::Admission;
 use self::frame::{FrameOptions, Routes, frame};
 use self::front::Front;
 use crate::flow::Engine;
@@ -79,6 +80,7 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         pusher::PusherApi,
         preset::PresetApi,
         group::GroupApi,
+        share::ShareApi,
         service::ServiceApi,
         account::AccountApi,
         token::TokenApi,
@@ -114,7 +116,7 @@ pub fn endpoint(engine: Arc<Engine>, body_limit: usize) -> impl Endpoint<Output 
         .at("/metrics", get(health::scrape))
         .at("/openapi.json", get(health::OpenApiJson(text)))
         .at("/docs", docs::page(&document))
-        .nest("/", Door::new(engine.clone(), operations().into_endpoint(), &document))
+        .nest("/", Admission::new(engine.clone(), operations().into_endpoint(), &document))
         .data(engine.clone());
     frame(Front::new(engine, routes), options)
 }

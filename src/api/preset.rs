@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
 use super::object::JsonObject;
-use super::own::{Removed, own_page, shared_page};
+use super::own::{Removed, own_page};
 use super::page::{Page, PageQuery};
 use crate::domain::id::{PusherId, unguessable};
 use crate::domain::pusher::Preset;
@@ -198,46 +198,6 @@ impl PresetApi {
         preset_view(changed)
     }
 
-    /// List the shared Presets, newest first
-    ///
-    /// Everybody's. Secrets are masked, except your own.
-    #[oai(path = "/preset/shared", method = "get", operation_id = "listSharedPresets")]
-    async fn list_shared(
-        &self,
-        engine: Data<&Arc<Engine>>,
-        auth: Auth,
-        /// Only those with this text in their name, or in the id or name of what they are built on.
-        q: Query<Option<String>>,
-        /// Most items, 1 to 100; 20 if not given.
-        limit: Query<Option<u32>>,
-        /// `next_cursor` of the page before.
-        cursor: Query<Option<String>>,
-    ) -> Result<Reply<Page<PresetView>>, ApiError> {
-        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        shared_page(&engine, auth.anybody(), &page, PusherKind::Preset, q.0.as_deref(), |pusher| match pusher {
-            StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
-            StoredPusher::Group(_) => None,
-        })
-        .await
-    }
-
-    /// Share a Preset with everybody
-    ///
-    /// Anybody may then read it, secrets masked, and build on it. For good: it can no longer be changed, and only an
-    /// admin can delete it. It must not be protected, and everything that it builds on must be public.
-    #[oai(path = "/preset/:id/share", method = "post", operation_id = "sharePreset")]
-    async fn share(
-        &self,
-        engine: Data<&Arc<Engine>>,
-        auth: Auth,
-        /// The Preset's id.
-        id: Path<String>,
-    ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
-        let (id, now) = (PusherId::new(id.0), engine.clock.now());
-        preset_view(edit::share(&engine, &caller, &id, PusherKind::Preset, now).await?)
-    }
-
     /// Delete a Preset
     ///
     /// Revokes what waits because of it. Refused while other Pushers build on it, unless an admin forces it: those stay,
@@ -260,7 +220,11 @@ impl PresetApi {
     }
 }
 
-fn preset_view(pusher: StoredPusher) -> Result<Reply<PresetView>, ApiError> {
+/// A Preset as an answer.
+///
+/// # Errors
+/// 404 if it is none.
+pub fn preset_view(pusher: StoredPusher) -> Result<Reply<PresetView>, ApiError> {
     match pusher {
         StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
         StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),

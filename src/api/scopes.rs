@@ -1,4 +1,5 @@
-//! What each operation asks of whoever calls it: the one table that the door reads, and that the document shows.
+//! What each operation asks of whoever calls it: the one table that admission goes by, and
+//! that the document shows.
 
 use serde_json::{Value, json};
 

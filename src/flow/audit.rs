@@ -9,7 +9,7 @@ use crate::domain::id::AccountId;
 impl Caller {
     /// The caller, as the record names it.
     pub fn who(&self) -> Who {
-        let token = self.token.as_ref().map(|token| token.id.clone());
+        let token = self.api_token.as_ref().map(|token| token.id.clone());
         Who { token, ..somebody(Some(self.account.id.clone()), self.origin) }
     }
 }

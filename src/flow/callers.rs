@@ -71,3 +71,46 @@ impl CallerCache {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(hash);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::Role;
+    use crate::domain::id::AccountId;
+
+    fn holder(expires_at: Option<i64>) -> Arc<Holder> {
+        let account = Account {
+            id: AccountId::new("ann"),
+            email: "ann@example.com".to_owned(),
+            role: Role::User,
+            confirmed: true,
+            disabled: false,
+            created_at: Timestamp(0),
+        };
+        Arc::new(Holder { account, token: None, last_used_at: None, expires_at: expires_at.map(Timestamp) })
+    }
+
+    #[test]
+    fn what_is_kept_is_found_until_it_ends_or_something_changes() {
+        let (cache, hash, other) = (CallerCache::default(), TokenHash::of("a"), TokenHash::of("b"));
+        cache.keep(&hash, &holder(Some(100)), 0);
+        cache.keep(&other, &holder(None), 0);
+        assert!(cache.get(&hash, Timestamp(99)).is_some() && cache.get(&other, Timestamp(i64::MAX)).is_some());
+        assert!(cache.get(&hash, Timestamp(100)).is_none(), "it has ended");
+        cache.forget_token(&other);
+        assert!(cache.get(&other, Timestamp(0)).is_none());
+        cache.forget();
+        assert!(cache.get(&hash, Timestamp(0)).is_none());
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let (cache, hash) = (CallerCache::default(), TokenHash::of("a"));
+        let read_at_change = cache.changes();
+        cache.forget();
+        cache.keep(&hash, &holder(None), read_at_change);
+        assert!(cache.get(&hash, Timestamp(0)).is_none());
+        cache.keep(&hash, &holder(None), cache.changes());
+        assert!(cache.get(&hash, Timestamp(0)).is_some());
+    }
+}

@@ -96,7 +96,7 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
         tx.commit().await?;
         engine.callers.forget_token(&hash);
     }
-    Ok(Caller { account: holder.account.clone(), token: holder.token.clone(), origin })
+    Ok(Caller { account: holder.account.clone(), token: hash, api_token: holder.token.clone(), origin })
 }
 
 async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp) -> Result<Arc<Holder>> {

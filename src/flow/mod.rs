@@ -28,7 +28,7 @@ use crate::domain::time::Clock;
 use crate::metrics::Metrics;
 use crate::send::Sender;
 use crate::service::Catalogue;
-use crate::store::Store;
+use crate::store::{Store, TokenHash};
 
 /// What every operation works with.
 pub struct Engine {
@@ -56,8 +56,10 @@ pub struct Engine {
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub account: Account,
-    /// The API token that proved it; `None` for a session.
-    pub token: Option<ApiToken>,
+    /// The token that proved it.
+    pub token: TokenHash,
+    /// What is known of it if it is an API token; `None` for a session.
+    pub api_token: Option<ApiToken>,
     /// The address that the request comes from.
     pub origin: Option<IpAddr>,
 }
@@ -82,6 +84,6 @@ impl Caller {
 
     /// What the token lets its holder do.
     pub fn scopes(&self) -> Scopes {
-        self.token.as_ref().map_or_else(Scopes::all, |token| token.scopes)
+        self.api_token.as_ref().map_or_else(Scopes::all, |token| token.scopes)
     }
 }

@@ -18,6 +18,7 @@ const DAY_MS: i64 = 86_400_000;
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
     let mut gone = remove_ended_tokens(engine, now).await?;
+    engine.callers.forget();
     gone += remove_old_audit(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {

@@ -38,7 +38,7 @@ pub async fn create(
     if let Some(scope) = scopes.missing_in(caller.scopes()) {
         return Err(Error::ScopeMissing(scope));
     }
-    let own_end = caller.token.as_ref().and_then(|token| token.expires_at);
+    let own_end = caller.api_token.as_ref().and_then(|token| token.expires_at);
     let expires_at = expires_at.or(own_end);
     if expires_at.is_some_and(|end| end <= now || own_end.is_some_and(|own| own < end)) {
         return Err(Refusal::Field { field: "expires_at", reason: "out_of_range" }.into());

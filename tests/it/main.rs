@@ -34,6 +34,7 @@ mod send_mail;
 mod send_redirect;
 mod service;
 mod share;
+mod share_race;
 mod share_secret;
 mod store;
 mod store_queue;

@@ -1,5 +1,5 @@
-//! The door in front of the operations: finds which one is called, and lets in who may call it, before anything else of
-//! the request is looked at. What it does not know it lets pass as nobody's, and the operation refuses it.
+//! Admission to the operations: finds which one is called, and lets in who may call it, before anything else of the
+//! request is looked at. What it does not know it lets pass as nobody's, and the operation refuses it.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine};
 
-/// The door.
-pub struct Door<E> {
+/// Admits callers to routes.
+pub struct Admission<E> {
     engine: Arc<Engine>,
     routes: E,
     operations: Vec<Operation>,
@@ -35,8 +35,8 @@ enum Segment {
     Parameter,
 }
 
-impl<E> Door<E> {
-    /// Puts the door in front of the routes of a document.
+impl<E> Admission<E> {
+    /// Puts itself in front of the routes of a document.
     pub fn new(engine: Arc<Engine>, routes: E, document: &Value) -> Self {
         Self { engine, routes, operations: operations(document) }
     }
@@ -65,7 +65,7 @@ impl<E> Door<E> {
     }
 }
 
-impl<E: Endpoint> Endpoint for Door<E>
+impl<E: Endpoint> Endpoint for Admission<E>
 where
     E::Output: Into<Response>,
 {
@@ -85,7 +85,8 @@ where
             }
         }
         // What may change an account, a session or a token: afterwards none of them is taken on trust.
-        let changes = operation.method != Method::GET && operation.access != Access::Needs(Scope::Push);
+        let pushes = matches!(operation.access, Access::Open(Scope::Push) | Access::Needs(Scope::Push));
+        let changes = operation.method != Method::GET && !pushes;
         let _forgetting = changes.then(|| Forgetting(&self.engine));
         self.routes.call(request).await.map(Into::into)
     }
@@ -132,4 +133,39 @@ fn operations(document: &Value) -> Vec<Operation> {
 
 fn segment(part: &str) -> Segment {
     if part.starts_with('{') { Segment::Parameter } else { Segment::Word(part.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(path: &str) -> Option<(String, Vec<Access>)> {
+        let document = json!({ "paths": {
+            "/preset/{id}/": { "get": { "operationId": "getPreset" }, "patch": { "operationId": "changePreset" } },
+            "/preset/shared/": { "get": { "operationId": "listSharedPresets" } },
+            "/nothing/": { "get": { "operationId": "unknown" } },
+        } });
+        let operations = operations(&document);
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let path = operations.iter().find(|operation| operation.fits(&segments))?.path.clone();
+        let of_path = operations.iter().filter(|operation| operation.path == path);
+        Some((path.to_string(), of_path.map(|operation| operation.access).collect()))
+    }
+
+    #[test]
+    fn a_word_comes_before_a_parameter() {
+        let open = Access::Open(Scope::Read);
+        assert_eq!(found("/preset/shared"), Some(("/preset/shared/".to_owned(), vec![open])));
+        let both = vec![open, Access::Needs(Scope::Manage)];
+        assert_eq!(found("/preset/share"), Some(("/preset/{id}/".to_owned(), both)));
+    }
+
+    #[test]
+    fn what_the_document_does_not_have_is_not_found() {
+        for path in ["/", "/preset", "/preset/", "/preset//", "/preset/a/b", "/nothing", "preset/a"] {
+            assert_eq!(found(path), None, "{path}");
+        }
+    }
 }
