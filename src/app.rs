@@ -1,11 +1,13 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+mod key;
+pub mod offline;
+
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -21,29 +23,32 @@ use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
 use crate::flow::callers::CallerCache;
 use crate::flow::pushers::PusherCache;
-use crate::flow::{Engine, login, tidy};
-use crate::jobs::Workers;
+use crate::flow::{Engine, login, nodes, tidy};
+use crate::jobs::{TAKE_OVER_EVERY, Workers};
 use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
-use crate::store::{Location, SecretKey, Store};
+use crate::store::{Location, Store};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
-/// By how much a claim outlasts the longest attempt. With the default of 15 s an attempt, the work of a node that died is
-/// taken over within 30 s.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// The machine's clock.
+/// The machine's clock, or what was put right of it.
 #[derive(Debug, Default)]
-pub struct SystemClock;
+pub struct SystemClock {
+    ahead_ms: AtomicI64,
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).plus_ms(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    fn correct(&self, ms: i64) {
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
@@ -54,13 +59,17 @@ pub struct Tuning {
     pub retries: RetrySchedule,
     /// Time for a whole attempt.
     pub attempt_timeout: Duration,
+    /// How long a claim holds.
+    pub lease: Duration,
 }
 
 impl Tuning {
     /// Exactly what the settings say.
     pub fn of(config: &Config) -> Self {
         let retries = RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() };
-        Self { retries, attempt_timeout: config.delivery.attempt_timeout() }
+        // A lease that has ended is noticed at the next look.
+        let lease = config.delivery.take_over().saturating_sub(TAKE_OVER_EVERY);
+        Self { retries, attempt_timeout: config.delivery.attempt_timeout(), lease }
     }
 }
 
@@ -101,6 +110,7 @@ impl App {
                 tracing::info!(found, "{found} tasks were under way when the server last ended; they run again");
             }
         }
+        nodes::agree_on_time(&engine).await.map_err(broken)?;
         engine.store.survey().await.map_err(broken)?;
         create_first_admin(config, &engine).await?;
         let acceptor = TcpListener::bind(config.listen)
@@ -110,6 +120,9 @@ impl App {
         let local = acceptor.local_addr();
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
+        if let Some(news) = engine.store.join(&name) {
+            tokio::spawn(nodes::follow_news(engine.clone(), news));
+        }
         let workers = Workers::start(engine.clone(), name);
         let (stop, stopped) = oneshot::channel::<()>();
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
@@ -145,7 +158,8 @@ impl App {
 /// If the key, the folder or the database does not allow it.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
-    Store::open(&location(config), &secret_key(config)?, limits).await
+    let location = location(config);
+    Store::open(&location, &key::secret_key(config, &location).await?, limits).await
 }
 
 /// The Services: embedded ones and those in the data folder.
@@ -184,17 +198,18 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         ..SenderConfig::default()
     })?;
     let store = open_store(config).await?;
+    let pushers = PusherCache::new(store.is_shared());
     Ok(Engine {
         store,
         clock,
         catalogue,
         sender,
-        pushers: PusherCache::default(),
+        pushers,
         callers: CallerCache::default(),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
-        lease: tuning.attempt_timeout + LEASE_MARGIN,
+        lease: tuning.lease,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
         keep_audit_days: config.audit.keep_days,
@@ -203,12 +218,16 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
 
 fn location(config: &Config) -> Location {
     match &config.database_url {
-        Some(url) if url.expose().starts_with("postgres") => {
-            Location::Postgres { url: url.expose().to_owned(), max_connections: config.database.max_connections }
-        }
-        Some(url) => sqlite(config, Path::new(url.expose().trim_start_matches("sqlite:").trim_start_matches("//"))),
+        Some(url) => location_of(config, url.expose()),
         None => sqlite(config, &config.data_dir.join("fanfare.db")),
     }
+}
+
+fn location_of(config: &Config, url: &str) -> Location {
+    if url.starts_with("postgres") {
+        return Location::Postgres { url: url.to_owned(), max_connections: config.database.max_connections };
+    }
+    sqlite(config, Path::new(url.trim_start_matches("sqlite:").trim_start_matches("//")))
 }
 
 fn sqlite(config: &Config, file: &Path) -> Location {
@@ -225,37 +244,17 @@ fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
         None => (folder.join("lock"), folder),
         Some(_) => (file.with_added_extension("lock"), &file),
     };
-    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(lock(&path, taken)?))
+}
+
+/// Takes a lock file for this process; `what` is taken with it.
+fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
+    let lock = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", taken.display()),
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", what.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
-}
-
-/// The key from the settings, else from the key file, which is made at the first start.
-fn secret_key(config: &Config) -> anyhow::Result<SecretKey> {
-    if let Some(key) = &config.secret_key {
-        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits");
-    }
-    let path = config.data_dir.join("secret.key");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => SecretKey::parse(&text).with_context(|| format!("{} does not hold a key", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_key_file(&path),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {
-    let key = SecretKey::from_bytes(rand::random());
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{}", key.to_hex()).and_then(|()| file.sync_all()).context("cannot write the key file")?;
-    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
-    Ok(key)
 }
 
 /// Makes the administrator that the settings name, unless the address is taken.

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod admin;
+mod backup;
 mod services;
 
 use std::ffi::OsString;
@@ -32,8 +33,23 @@ enum Command {
     Serve,
     /// Print the settings in force, secrets masked.
     Config,
-    /// Bring the database up to date, and end.
-    Migrate,
+    /// Bring the database up to date, and end. With --from, move everything from another database to an empty one.
+    Migrate {
+        /// What to move: sqlite:FILE or a postgres:// URL. Its servers must be stopped.
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        /// Where to, likewise; without it, the database of the settings.
+        #[arg(long, value_name = "URL", requires = "from")]
+        to: Option<String>,
+    },
+    /// Copy the SQLite database to a file, while the server runs or not.
+    Backup {
+        /// Where the copy goes.
+        file: PathBuf,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the OpenAPI document.
     Openapi,
     /// Look at the Services, check them, render one.
@@ -61,7 +77,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             logs::init(&config)?;
             runtime()?.block_on(serve(&config))
         }
-        Command::Migrate => runtime()?.block_on(migrate(&config)),
+        Command::Migrate { from: None, .. } => runtime()?.block_on(migrate(&config)),
+        Command::Migrate { from: Some(from), to } => {
+            runtime()?.block_on(backup::transfer(&config, &from, to.as_deref()))
+        }
+        Command::Backup { file, force } => runtime()?.block_on(backup::backup(&config, &file, force)),
         Command::Admin(command) => runtime()?.block_on(admin::run(&config, command)),
     }
 }
@@ -78,7 +98,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // Listen for the signals first: one that comes during the start must not be lost.
     let stopped = stop_signal()?;
-    let app = App::start(config, Arc::new(SystemClock)).await?;
+    let app = App::start(config, Arc::new(SystemClock::default())).await?;
     let address = app.address;
     tracing::info!(%address, "ready on http://{address}/, documents at http://{address}/docs/, data in {}", config.data_dir.display());
     stopped.await;

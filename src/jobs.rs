@@ -21,10 +21,14 @@ use tower_layer::Identity;
 use crate::domain::time::Timestamp;
 use crate::flow::Engine;
 use crate::flow::deliver::{deliver, interrupted};
+use crate::flow::nodes::agree_on_time;
 use crate::store::{Claim, Claimed, Finish, Store};
 
 /// How often leases of dead workers are looked for.
-const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
+pub const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
+/// How many of those rounds pass between surveys of the lanes, among nodes and alone.
+const SURVEY_SHARED: u32 = 2;
+const SURVEY_ALONE: u32 = 12;
 /// How long running attempts may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
 /// Most outcomes in one commit, and most that may wait for one.
@@ -207,8 +211,13 @@ async fn sweep(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
             Ok(count) => tracing::info!(count, "took over {count} tasks whose worker was gone"),
             Err(error) => tracing::warn!(?error, "leases could not be checked"),
         }
-        // The first round tells the agenda what waited before this process began.
-        if rounds.is_multiple_of(12)
+        if let Err(error) = agree_on_time(&engine).await {
+            tracing::warn!(?error, "the database's time could not be asked for");
+        }
+        // The first round tells the agenda what waited before this process began. A node that died may not have told
+        // the others what it took in last.
+        let every = if engine.store.is_shared() { SURVEY_SHARED } else { SURVEY_ALONE };
+        if rounds.is_multiple_of(every)
             && let Err(error) = engine.store.survey().await
         {
             tracing::warn!(?error, "the lanes could not be surveyed");

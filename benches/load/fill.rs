@@ -57,7 +57,7 @@ pub async fn waiting_tasks(data: &Path, count: u64, host: &str) -> anyhow::Resul
 }
 
 fn task(number: u64, own: &AccountId, host: &str) -> NewTask {
-    let now = SystemClock.now();
+    let now = SystemClock::default().now();
     let push = PushId::new(time_ordered(now.0, rand::random()));
     let other = (AccountId::new(format!("other-{}", number % OTHERS)), format!("host-{}.example", number % HOSTS));
     let (owner, host) = if number.is_multiple_of(2) { (own.clone(), host.to_owned()) } else { other };

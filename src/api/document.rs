@@ -7,6 +7,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
+use crate::domain::idempotency::IdempotencyKey;
+
 /// Where the licences are told.
 const LICENCE_URL: &str = "https://spdx.org/licenses/";
 const SCHEMAS: &str = "#/components/schemas/";
@@ -179,6 +181,7 @@ fn finish_operation(path: &str, operation: &mut Value) {
         }
     }
     if path.starts_with("/push/") {
+        push_parameter(operation, idempotency_key());
         let any = json!({ "type": "object", "additionalProperties": { "type": "string" } });
         push_parameter(
             operation,
@@ -215,6 +218,19 @@ fn push_parameter(operation: &mut Value, parameter: Value) {
         Some(parameters) => parameters.push(parameter),
         None => operation["parameters"] = json!([parameter]),
     }
+}
+
+/// A handler reads it from the request, so that what is no key is refused in the same words everywhere.
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "schema": { "type": "string", "minLength": 1, "maxLength": IdempotencyKey::MAX, "pattern": "^[!-~]+$" },
+        "in": "header",
+        "description": "Makes repeating the call safe: for 24 hours the same key on the same Pusher gets the first \
+                        answer, and nothing is pushed twice. Visible ASCII characters of your choice.",
+        "required": false,
+        "example": "backup-17",
+    })
 }
 
 fn failure_response(description: &str) -> Value {

@@ -163,10 +163,15 @@ fn only_a_push_may_be_called_without_a_token() {
 }
 
 #[test]
-fn parameters_of_the_query_are_as_they_are() {
+fn parameters_of_the_query_and_of_a_push_are_as_they_are() {
     let document = document();
     assert_eq!(at(&document, "/paths/~1thing~1/get/parameters/0/required"), false);
-    let any = at(&document, "/paths/~1push~1{pusher_id}~1/get/parameters/1");
+    let key = at(&document, "/paths/~1push~1{pusher_id}~1/get/parameters/1");
+    assert_eq!(
+        (&key["name"], &key["in"], &key["required"]),
+        (&json!("Idempotency-Key"), &json!("header"), &json!(false))
+    );
+    let any = at(&document, "/paths/~1push~1{pusher_id}~1/get/parameters/2");
     assert_eq!((&any["name"], &any["in"], &any["explode"]), (&json!("parameters"), &json!("query"), &json!(true)));
 }
 

@@ -245,7 +245,8 @@ impl ApiError {
             | Refusal::MemberNameTaken(_)
             | Refusal::ProtectedNotShared
             | Refusal::AddressIsFinal(_)
-            | Refusal::SharedIsFinal => Value::Null,
+            | Refusal::SharedIsFinal
+            | Refusal::IdempotencyMismatch => Value::Null,
         };
         Self::new(refusal_status(refusal), refusal.code(), messages::refusal(language, refusal)).with_data(data)
     }
@@ -308,7 +309,9 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::GroupEmpty
         | Refusal::GroupFull(_)
         | Refusal::AddressIsFinal(_)
-        | Refusal::NotRenderable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        | Refusal::NotRenderable { .. }
+        // Not 409, which clients take for "the first call is still under way" and repeat.
+        | Refusal::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::MemberNameTaken(_)
         | Refusal::PusherInUse { .. }
         | Refusal::SharedIsFinal

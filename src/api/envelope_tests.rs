@@ -32,6 +32,7 @@ fn every_error_has_its_status_and_code() {
         (Error::ScopeMissing(Scope::Manage), 403, "scope_missing"),
         (Refusal::SharedIsFinal.into(), 409, "shared_is_final"),
         (Refusal::WrongState("running").into(), 409, "wrong_state"),
+        (Refusal::IdempotencyMismatch.into(), 422, "idempotency_mismatch"),
         (Error::NotFound("task"), 404, "task_not_found"),
         (AuthProblem::Missing.into(), 401, "token_missing"),
         (AuthProblem::Invalid.into(), 401, "token_invalid"),

@@ -36,6 +36,8 @@ pub fn add(document: &mut Value) {
             }
             let failure = failure(operation, path).body();
             set(operation, "/responses/4XX/content/application~1json", failure);
+            let mismatch = ApiError::from(Refusal::IdempotencyMismatch).body();
+            set(operation, "/responses/422/content/application~1json", mismatch);
             let busy = Error::Busy { retry_after: Duration::from_secs(1) };
             set(operation, "/responses/5XX/content/application~1json", ApiError::from(busy).body());
         }

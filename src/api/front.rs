@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::body::PushBody;
 use super::envelope::{ApiError, enveloped};
+use super::idempotency::mark_replayed;
 use super::push::take;
 use crate::flow::Engine;
 
@@ -36,7 +37,11 @@ impl<E> Front<E> {
         };
         let pattern = usize::from(target.content.is_some());
         let pushed = take(&self.engine, &request, &target.pusher, target.content, body).await;
-        let mut response = answer(&pushed.map_err(poem::Error::from)?.0);
+        let pushed = pushed.map_err(poem::Error::from)?;
+        let mut response = answer(&pushed.data);
+        if pushed.replayed {
+            mark_replayed(&mut response);
+        }
         response.set_data(PathPattern(self.patterns[pattern].clone()));
         Ok(response)
     }

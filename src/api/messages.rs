@@ -111,6 +111,10 @@ pub fn problem(language: Language, problem: &Problem) -> String {
         Problem::AtInPast => ("the time has passed".into(), "时间已过".into()),
         Problem::AtTooFar => ("the time is more than seven days ahead".into(), "时间超出七天".into()),
         Problem::DelayAndAt => ("delay and at cannot be given together".into(), "delay 与 at 不能同时给出".into()),
+        Problem::BadKey => (
+            "must be 1 to 255 visible ASCII characters, given once".into(),
+            "必须是 1 到 255 个可见 ASCII 字符，且只能给出一次".into(),
+        ),
         Problem::TooMany(limit) => (format!("more than {limit} parameters"), format!("参数超过 {limit} 个")),
     };
     language.pick(english, chinese)
@@ -202,6 +206,10 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::WrongState(state) => {
             (format!("This is not possible: the state is {state}."), format!("当前状态（{state}）下不能这样做。"))
         }
+        Refusal::IdempotencyMismatch => (
+            "Within the last 24 hours this Idempotency-Key came with another call.".into(),
+            "该 Idempotency-Key 在 24 小时内已用于另一个请求。".into(),
+        ),
     };
     language.pick(english, chinese)
 }

@@ -48,6 +48,7 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::AddressIsFinal(id()),
         Refusal::SharedIsFinal,
         Refusal::WrongState("running"),
+        Refusal::IdempotencyMismatch,
     ];
     for case in &refusals {
         let (english, chinese) = (refusal(Language::English, case), refusal(Language::Chinese, case));
@@ -89,6 +90,7 @@ fn every_problem_has_a_text_in_both_languages() {
         Problem::AtTooFar,
         Problem::DelayAndAt,
         Problem::TooMany(64),
+        Problem::BadKey,
     ];
     for case in &problems {
         let (english, chinese) = (problem(Language::English, case), problem(Language::Chinese, case));

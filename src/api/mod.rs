@@ -15,6 +15,7 @@ pub mod frame;
 pub mod front;
 pub mod group;
 pub mod health;
+pub mod idempotency;
 pub mod input;
 pub mod messages;
 pub mod object;

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::Tag;
 use super::auth::{Auth, admit, in_headers};
 use super::body::{PushBody, query};
-use super::envelope::{ApiError, Reply};
+use super::envelope::ApiError;
+use super::idempotency::{Answered, key};
 use crate::domain::id::PusherId;
 use crate::domain::params::Params;
 use crate::domain::resolve::Call;
@@ -70,7 +71,7 @@ impl PushView {
     }
 }
 
-/// Accepts a push: the three layers of parameters, and the token from wherever it was sent.
+/// Accepts a push: the three layers of parameters, the token from wherever it was sent, and the idempotency key.
 ///
 /// # Errors
 /// As `flow::push::push`.
@@ -80,7 +81,8 @@ pub async fn take(
     pusher: &str,
     content: Option<String>,
     body: PushBody,
-) -> Result<Reply<PushView>, ApiError> {
+) -> Result<Answered<PushView>, ApiError> {
+    let key = key(request)?;
     let call = call(content, body, query(request)?);
     let token = in_headers(request).map(str::to_owned).or_else(|| token_of(&call));
     let caller = match token {
@@ -88,8 +90,8 @@ pub async fn take(
         None => None,
     };
     let pusher = PusherId::new(pusher);
-    let accepted = push(engine, caller.as_ref(), &pusher, &call).await?;
-    Ok(Reply(PushView::new(accepted, &pusher)))
+    let accepted = push(engine, caller.as_ref(), &pusher, &call, key.as_ref()).await?;
+    Ok(Answered { replayed: accepted.replayed, data: PushView::new(accepted, &pusher) })
 }
 
 /// The layers of a call.
@@ -124,7 +126,7 @@ impl PushApi {
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, PushBody::Empty).await
     }
 
@@ -141,7 +143,7 @@ impl PushApi {
         /// One percent-encoded segment.
         content: Path<String>,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), PushBody::Empty).await
     }
 
@@ -157,7 +159,7 @@ impl PushApi {
         pusher_id: Path<String>,
         body: PushBody,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, body).await
     }
 
@@ -175,7 +177,7 @@ impl PushApi {
         content: Path<String>,
         body: PushBody,
         _auth: Auth,
-    ) -> Result<Reply<PushView>, ApiError> {
+    ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), body).await
     }
 }

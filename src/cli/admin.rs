@@ -37,7 +37,10 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
     let told = match command {
         Admin::CreateUser { email, admin } => {
             let role = if admin { Role::Admin } else { Role::User };
-            match create_account(&store, SystemClock.now(), &email, read_password()?, role).await.map_err(told)? {
+            match create_account(&store, SystemClock::default().now(), &email, read_password()?, role)
+                .await
+                .map_err(told)?
+            {
                 Some(account) => format!("made the {} {}\n", account.role.as_str(), account.email),
                 None => bail!("there is an account with the address {email} already"),
             }

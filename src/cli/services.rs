@@ -125,7 +125,7 @@ fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<
         query.insert(name.to_owned(), Value::from(value));
     }
     let target = Target::Single(Chain { presets: Vec::new(), service: service.spec.clone() });
-    let now = SystemClock.now();
+    let now = SystemClock::default().now();
     let call = Call { query, ..Call::default() };
     let plan = resolve(&target, &call, now).map_err(|refusal| anyhow::anyhow!("{}", explained(&refusal)))?;
     let ignored = plan.ignored.clone();

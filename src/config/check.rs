@@ -50,6 +50,9 @@ fn check_delivery(config: &Config) -> Result<(), Fault> {
     within("delivery.concurrency", delivery.concurrency as u64, 1, 10_000)?;
     within("delivery.per_host", delivery.per_host as u64, 1, 10_000)?;
     within("delivery.attempt_timeout_s", delivery.attempt_timeout_s, 1, 300)?;
+    // An attempt that lasts longer than its lease would be made twice.
+    let soonest = delivery.attempt_timeout_s + 10;
+    within("delivery.take_over_s", delivery.take_over_s, soonest, 86_400)?;
     within("delivery.connect_timeout_s", delivery.connect_timeout_s, 1, 300)?;
     within("delivery.keep_finished_days", delivery.keep_finished_days.into(), 1, 3650)?;
     within("delivery.retry_waits_s", delivery.retry_waits_s.len() as u64, 0, 20)

@@ -15,6 +15,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("delivery.per_host", Kind::Number),
     ("delivery.attempt_timeout_s", Kind::Number),
     ("delivery.connect_timeout_s", Kind::Number),
+    ("delivery.take_over_s", Kind::Number),
     ("delivery.retry_waits_s", Kind::Numbers),
     ("delivery.keep_finished_days", Kind::Number),
     ("database.synchronous", Kind::Text),

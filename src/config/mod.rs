@@ -105,6 +105,8 @@ pub struct DeliveryConfig {
     pub attempt_timeout_s: u64,
     /// Seconds for connecting.
     pub connect_timeout_s: u64,
+    /// Seconds until what a dead node had begun is begun again.
+    pub take_over_s: u64,
     /// Seconds to wait before each further attempt.
     pub retry_waits_s: Vec<u64>,
     /// Days to keep finished tasks.
@@ -206,6 +208,7 @@ impl Default for DeliveryConfig {
             per_host: 32,
             attempt_timeout_s: 15,
             connect_timeout_s: 5,
+            take_over_s: 30,
             retry_waits_s: vec![2, 15, 60, 300, 1800],
             keep_finished_days: 30,
         }
@@ -240,6 +243,11 @@ impl DeliveryConfig {
     /// Time for a whole attempt.
     pub fn attempt_timeout(&self) -> Duration {
         Duration::from_secs(self.attempt_timeout_s)
+    }
+
+    /// Time until what a dead node had begun is begun again.
+    pub fn take_over(&self) -> Duration {
+        Duration::from_secs(self.take_over_s)
     }
 
     /// Time for connecting.

@@ -50,6 +50,7 @@ fn every_key_can_be_set_by_its_variable() {
         "admin_email" | "mail.from" => "a@b",
         "delivery.allow" => "10.0.0.0/8, nas.lan",
         "delivery.retry_waits_s" => "1,2",
+        "delivery.take_over_s" => "40",
         _ => "7",
     };
     let names: Vec<_> = KEYS.iter().map(|(key, _)| (variable_of(key), text(key))).collect();

@@ -14,8 +14,10 @@ macro_rules! id {
 
         impl $name {
             /// Takes text that is known to be an identifier, or that a look-up will prove.
+            /// NUL, which not every database takes in a text, becomes U+FFFD: no identifier holds either.
             pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+                let text = text.into();
+                Self(if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text })
             }
 
             /// The identifier as text.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod delivery;
 pub mod group;
 pub mod id;
+pub mod idempotency;
 pub mod mask;
 pub mod modifier;
 pub mod params;

@@ -53,6 +53,8 @@ pub enum Problem {
     DelayAndAt,
     /// More parameters than allowed.
     TooMany(usize),
+    /// Not 1 to 255 visible ASCII characters, or given more than once.
+    BadKey,
 }
 
 impl Problem {
@@ -125,6 +127,8 @@ pub enum Refusal {
     AddressIsFinal(PusherId),
     /// The state does not allow this; the state it is in.
     WrongState(&'static str),
+    /// The idempotency key stands for another call.
+    IdempotencyMismatch,
 }
 
 impl Refusal {
@@ -151,6 +155,7 @@ impl Refusal {
             Self::BaseNotPublic(_) => "base_not_public",
             Self::AddressIsFinal(_) => "address_is_final",
             Self::WrongState(_) => "wrong_state",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
         }
     }
 }

@@ -50,6 +50,10 @@ impl Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Moves on by so many milliseconds (back, if negative), because another clock is the one to go by. A clock that
+    /// nobody sets goes on as it is.
+    fn correct(&self, _ms: i64) {}
 }
 
 #[cfg(test)]

@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::store::{PusherKind, StoredPusher, Tx};
 
 /// Most dependents, directly and through others, that a change of bases may touch: all are checked while nobody else
-/// can write.
+/// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
 
 /// Begins the transaction in which a Pusher is made, changed, shared or removed: what is checked in it stays true until
 /// it ends.
 async fn begin(engine: &Engine) -> Result<Tx> {
-    engine.store.write().await
+    engine.store.edit().await
 }
 
 /// Checks and stores a new Pusher.
@@ -124,7 +124,13 @@ pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: Pushe
     record(engine, &mut tx, caller, AuditAction::PusherDeleted, &pusher).await?;
     tx.commit().await?;
     engine.pushers.forget(id);
-    revoke_tasks_of(engine, pusher.owner(), id).await
+    let revoked = revoke_tasks_of(engine, pusher.owner(), id).await?;
+    if !engine.store.is_shared() {
+        return Ok(revoked);
+    }
+    // Another node may have taken a push meanwhile, as long as it did not know.
+    engine.pushers.until_known_everywhere().await;
+    Ok(revoked + revoke_tasks_of(engine, pusher.owner(), id).await?)
 }
 
 /// The Pusher, if the caller may do this with it.

@@ -1,30 +1,39 @@
 //! Takes a push in: follow the chains, check, resolve, record. What is answered is durable.
 
-use super::plan::plan;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::Once;
 use super::pushers::owner;
+use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
 use crate::domain::agenda::lane;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::permission::Action;
-use crate::domain::pusher::Strategy;
+use crate::domain::pusher::{Pusher, Strategy};
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Delivery};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
-use crate::store::NewTask;
+use crate::store::{NewTask, Recorded};
 
 /// A push that was accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Accepted {
     pub push_id: PushId,
     pub tasks: Vec<AcceptedTask>,
     /// Names that no Service in the push takes.
     pub ignored: Vec<String>,
+    /// Whether it was accepted before, and this is a call with the same key.
+    #[serde(skip)]
+    pub replayed: bool,
 }
 
 /// One of its tasks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AcceptedTask {
     pub task_id: TaskId,
     /// The member's name in a Group.
@@ -36,26 +45,84 @@ pub struct AcceptedTask {
 /// The account that tasks of an anonymous push to an open Service belong to: nobody's.
 const NOBODY: &str = "nobody";
 
-/// Accepts a push: once this returns, its tasks are durable and a worker knows of them.
+/// Accepts a push: once this returns, its tasks are durable and a worker knows of them. With a key, a call that repeats
+/// one before it is answered as that one was, whatever has changed since, and makes nothing.
 ///
 /// # Errors
-/// If the Pusher is unknown or the caller may not push to it; if parameters are at fault, all of them at once; if the
-/// database cannot take the tasks now. Nothing is recorded then.
-pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call: &Call) -> Result<Accepted> {
+/// If the Pusher is unknown or the caller may not push to it; if the key stands for another call; if parameters are at
+/// fault, all of them at once; if the database cannot take the tasks now. Nothing is recorded then.
+pub async fn push(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    id: &PusherId,
+    call: &Call,
+    key: Option<&IdempotencyKey>,
+) -> Result<Accepted> {
+    let reading = engine.pushers.begin();
     let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
-    if !Caller::may(caller, Action::Push, owner(&root), engine.standing(&root)) {
-        return Err(match caller {
-            None => Error::Unauthorized(AuthProblem::Missing),
-            Some(_) => Error::Forbidden,
-        });
-    }
+    permit(engine, caller, &root)?;
+    let holder = holder(caller, &root);
     let now = engine.clock.now();
-    let plan = plan(engine, caller, id, call, now).await?;
-    let holder = match (owner(&root), caller) {
+    let once = key.map(|key| Once::new(holder, id, key, call, now));
+    let (accepted, tasks) = match (plan(engine, caller, holder, id, call, now).await, &once) {
+        // What has changed since the first call must not refuse its repetition.
+        (Err(refused), Some(once)) => return Box::pin(once.first_answer(engine)).await?.ok_or(refused),
+        (planned, _) => planned?,
+    };
+    let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
+    if let Some(once) = &once {
+        let key = once.with_answer(engine, &accepted)?;
+        if engine.store.record_once(tasks, key).await? == Recorded::KeyTaken {
+            // Should the key have ended meanwhile, it is free for whoever comes again.
+            let ended = Error::Busy { retry_after: Duration::from_secs(1) };
+            return Box::pin(once.first_answer(engine)).await?.ok_or(ended);
+        }
+    } else {
+        engine.store.record(tasks).await?;
+    }
+    // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
+    if !engine.pushers.still_good(reading)
+        && let Some(owner) = owner(&root)
+        && let Err(error) = revoke_if_gone(engine, owner, id).await
+    {
+        tracing::warn!(?error, push_id = %accepted.push_id, "whether the Pusher is still there could not be looked up");
+    }
+    engine.metrics.pushes_accepted.inc();
+    for counter in counters {
+        counter.accepted.inc();
+    }
+    Ok(accepted)
+}
+
+fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()> {
+    if Caller::may(caller, Action::Push, owner(root), engine.standing(root)) {
+        return Ok(());
+    }
+    Err(match caller {
+        None => Error::Unauthorized(AuthProblem::Missing),
+        Some(_) => Error::Forbidden,
+    })
+}
+
+/// The account that the tasks will belong to.
+fn holder<'a>(caller: Option<&'a Caller>, root: &'a Pusher) -> &'a str {
+    match (owner(root), caller) {
         (Some(owner), _) => owner.as_str(),
         (None, Some(caller)) => caller.account.id.as_str(),
         (None, None) => NOBODY,
-    };
+    }
+}
+
+/// What a call becomes now: the answer, and the tasks to record.
+async fn plan(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    holder: &str,
+    id: &PusherId,
+    call: &Call,
+    now: Timestamp,
+) -> Result<(Accepted, Vec<NewTask>)> {
+    let plan = super::plan::plan(engine, caller, id, call, now).await?;
     let push_id = PushId::new(time_ordered(now.0, rand::random()));
     let fallback = plan.strategy == Strategy::Fallback && plan.deliveries.len() > 1;
     let mut tasks = Vec::with_capacity(plan.deliveries.len());
@@ -72,13 +139,7 @@ pub async fn push(engine: &Engine, caller: Option<&Caller>, id: &PusherId, call:
         });
         tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
     }
-    let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
-    engine.store.record(tasks).await?;
-    engine.metrics.pushes_accepted.inc();
-    for counter in counters {
-        counter.accepted.inc();
-    }
-    Ok(Accepted { push_id, tasks: accepted, ignored: plan.ignored })
+    Ok((Accepted { push_id, tasks: accepted, ignored: plan.ignored, replayed: false }, tasks))
 }
 
 fn task(

@@ -2,31 +2,101 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::permission::Standing;
 use crate::domain::pusher::{Pusher, Target, Unfollowed, follow};
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::StoredPusher;
 
 /// Most Pushers that are kept; beyond it the cache starts afresh.
 const MOST_CACHED: usize = 10_000;
 
+/// How long after a round through the database a node takes what it knows for true. Until then another node's change may
+/// have escaped it, so no deletion is answered before.
+const TRUST: Duration = Duration::from_millis(400);
+/// Time left at which the next round is asked for.
+const RENEW: Duration = Duration::from_millis(250);
+
 /// Presets and Groups as last read.
-#[derive(Default)]
 pub struct PusherCache {
     known: RwLock<HashMap<PusherId, Pusher>>,
     /// Counts changes, so that what was read before a change is not kept after it.
     changes: AtomicU64,
+    /// Among nodes, until when what is known is as good as true; `None` on a node that is alone.
+    trusted: Option<Mutex<Instant>>,
+}
+
+/// Until when what was read must be recorded; later, it must be looked at again.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    changes: u64,
+    until: Option<Instant>,
 }
 
 impl PusherCache {
+    /// An empty cache; `shared` if other nodes may change what is in it.
+    pub fn new(shared: bool) -> Self {
+        let trusted = shared.then(|| Mutex::new(Instant::now()));
+        Self { known: RwLock::default(), changes: AtomicU64::new(0), trusted }
+    }
+
+    /// Begins to read: what is known now may be used and what is found may be recorded while `still_good`.
+    pub fn begin(&self) -> Reading {
+        let until = self.trusted_until().map(|until| {
+            let now = Instant::now();
+            // What is not trusted is read from the database, and true at that time.
+            if until > now { until } else { now + TRUST }
+        });
+        Reading { changes: self.changes(), until }
+    }
+
+    /// Whether nothing can have gone since this reading without that whoever removed it has seen what was recorded.
+    pub fn still_good(&self, reading: Reading) -> bool {
+        reading.changes == self.changes() && reading.until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// Everything that was committed before this is known.
+    pub fn trust_from(&self, began: Instant) {
+        if let Some(trusted) = &self.trusted {
+            let mut until = trusted.lock().unwrap_or_else(PoisonError::into_inner);
+            *until = (*until).max(began + TRUST);
+        }
+    }
+
+    /// Forgets everything, and trusts nothing until the next round.
+    pub fn distrust(&self) {
+        if let Some(trusted) = &self.trusted {
+            *trusted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.changes.fetch_add(1, Ordering::SeqCst);
+            self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Waits until no node can act on what it knew before now. Nothing tells when that is so, but time.
+    pub async fn until_known_everywhere(&self) {
+        if self.trusted.is_some() {
+            tokio::time::sleep(TRUST).await;
+        }
+    }
+
+    fn trusted_until(&self) -> Option<Instant> {
+        self.trusted.as_ref().map(|trusted| *trusted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Forgets a Pusher that has changed or gone. Call it after the commit.
     pub fn forget(&self, id: &PusherId) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Rises with every change that was forgotten here.
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     fn get(&self, id: &PusherId) -> Option<Pusher> {
@@ -71,7 +141,7 @@ impl Engine {
         if let Some(pusher) = self.known_pusher(id) {
             return Ok(Some(pusher));
         }
-        let read_at_change = self.pushers.changes.load(Ordering::SeqCst);
+        let read_at_change = self.pushers.changes();
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
         let pusher = as_pusher(&stored);
@@ -91,8 +161,12 @@ impl Engine {
                 Ok(target) => return Ok(target),
                 Err(Unfollowed::Refused(refusal)) => return Err(Error::Refused(refusal)),
                 Err(Unfollowed::NotLoaded(id)) => {
-                    let base_unknown = || Error::Refused(crate::domain::refusal::Refusal::BaseUnknown(id.clone()));
-                    let pusher = self.pusher(&id).await?.ok_or_else(base_unknown)?;
+                    let unknown = || match id == *root {
+                        // It went since the caller looked it up.
+                        true => Error::NotFound("pusher"),
+                        false => Error::Refused(Refusal::BaseUnknown(id.clone())),
+                    };
+                    let pusher = self.pusher(&id).await?.ok_or_else(unknown)?;
                     loaded.insert(id, pusher);
                 }
             }
@@ -119,6 +193,15 @@ impl Engine {
     fn known_pusher(&self, id: &PusherId) -> Option<Pusher> {
         if let Some(service) = self.catalogue.get(id.as_str()) {
             return Some(Pusher::Service(service.spec.clone()));
+        }
+        if let Some(until) = self.pushers.trusted_until() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left < RENEW {
+                self.store.ask_round();
+            }
+            if left.is_zero() {
+                return None;
+            }
         }
         self.pushers.get(id)
     }

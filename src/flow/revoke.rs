@@ -3,7 +3,7 @@
 use super::{Caller, Engine};
 use crate::domain::account::Role;
 use crate::domain::audit::AuditAction;
-use crate::domain::id::{PushId, PusherId, TaskId};
+use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 use crate::store::{TaskFilter, TaskRecord, Tx};
@@ -16,19 +16,18 @@ const STEP: i64 = 500;
 /// # Errors
 /// If the database fails.
 pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result<Option<TaskState>> {
+    let Some(push) = id.push() else { return Ok(None) };
     let mut tx = engine.store.write().await?;
+    tx.alone_with(&push).await?;
     let Some(task) = tx.task(id).await? else { return Ok(None) };
     if !concerns(caller, &task) {
         return Ok(None);
     }
     let now = engine.clock.now();
     let revoked = tx.revoke_task(id, now).await?;
-    // Without the step that was under way nothing would ever start the held ones.
-    if revoked
-        && task.fallback
-        && task.state == TaskState::Waiting
-        && let Some(push) = id.push()
-    {
+    // Without the step that was under way nothing would ever start the held ones. It may have been running when it was
+    // read, and come back since; held it stays, until somebody has the push to himself.
+    if revoked && task.fallback && task.state != TaskState::Held {
         tx.skip_held(&push, now).await?;
     }
     let state = tx.task(id).await?.map(|task| task.state);
@@ -48,9 +47,12 @@ pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Resul
 /// If the database fails.
 pub async fn revoke_push(engine: &Engine, caller: &Caller, push: &PushId) -> Result<Option<Vec<(TaskId, TaskState)>>> {
     let mut tx = engine.store.write().await?;
+    tx.alone_with(push).await?;
     let of_push = TaskFilter { push_id: Some(push.clone()), ..TaskFilter::default() };
     let most = i64::try_from(crate::domain::pusher::MAX_MEMBERS).unwrap_or(i64::MAX);
-    let tasks = tx.tasks(&of_push, most).await?;
+    let mut tasks = tx.tasks(&of_push, most).await?;
+    // In the order of their ids, as everybody who changes several: nobody waits in a circle.
+    tasks.reverse();
     if tasks.is_empty() || !tasks.iter().all(|task| concerns(caller, task)) {
         return Ok(None);
     }
@@ -75,11 +77,7 @@ pub async fn revoke_push(engine: &Engine, caller: &Caller, push: &PushId) -> Res
 ///
 /// # Errors
 /// If the database fails.
-pub async fn revoke_tasks_of(
-    engine: &Engine,
-    owner: &crate::domain::id::AccountId,
-    pusher: &PusherId,
-) -> Result<usize> {
+pub async fn revoke_tasks_of(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<usize> {
     let mut after = String::new();
     let mut count = 0;
     loop {
@@ -96,6 +94,18 @@ pub async fn revoke_tasks_of(
     Ok(count)
 }
 
+/// For a push that was recorded while a Pusher went: if it was this one, revokes what waits because of it, as if the push
+/// had come just before.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_if_gone(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<()> {
+    if engine.store.read().await?.pusher(engine.store.sealer(), pusher).await?.is_none() {
+        revoke_tasks_of(engine, owner, pusher).await?;
+    }
+    Ok(())
+}
+
 /// Runs a failed task again, with its back-off at the beginning.
 ///
 /// # Errors
@@ -104,13 +114,15 @@ pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result
     let mut tx = engine.store.write().await?;
     let task = tx.task(id).await?.filter(|task| concerns(caller, task)).ok_or(Error::NotFound("task"))?;
     let now = engine.clock.now();
-    if !tx.retry_task(id, now).await? {
+    let retried = tx.retry_task(id, now).await?;
+    // Read after the change: it may not be what it was before.
+    let task = tx.task(&task.id).await?.ok_or(Error::NotFound("task"))?;
+    if !retried {
         return Err(Error::Refused(crate::domain::refusal::Refusal::WrongState(task.state.as_str())));
     }
-    let task = tx.task(id).await?.ok_or(Error::NotFound("task"))?;
     record(engine, &mut tx, caller, AuditAction::TaskRetried, &task).await?;
     tx.commit().await?;
-    engine.store.signal().note([(task.lane.as_str(), now.0)]);
+    engine.store.signal().announce([(task.lane.as_str(), now.0)]);
     Ok(task)
 }
 

@@ -6,18 +6,18 @@ use super::Engine;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// Tasks removed in one commit, so that housekeeping never holds up pushes.
+/// Rows removed in one commit, so that housekeeping never holds up pushes.
 const STEP: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Removes tasks that ended long enough ago, tokens that have ended, and the oldest of the record of who did what; answers
-/// how many rows went.
+/// Removes tasks that ended long enough ago, tokens and idempotency keys that have ended, and the oldest of the record of
+/// who did what; answers how many rows went.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
-    let mut gone = remove_ended_tokens(engine, now).await?;
+    let mut gone = remove_ended_tokens(engine, now).await? + remove_expired_keys(engine, now).await?;
     engine.callers.forget();
     gone += remove_old_audit(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
@@ -45,6 +45,19 @@ async fn remove_old_audit(engine: &Engine, now: Timestamp) -> Result<u64> {
     loop {
         let mut tx = engine.store.write().await?;
         let removed = tx.remove_audit_events(before, STEP).await?;
+        tx.commit().await?;
+        gone += removed;
+        if removed < STEP.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
+}
+
+async fn remove_expired_keys(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let mut gone = 0;
+    loop {
+        let mut tx = engine.store.write().await?;
+        let removed = tx.remove_expired_keys(now, STEP).await?;
         tx.commit().await?;
         gone += removed;
         if removed < STEP.unsigned_abs() {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::idempotency::{self, NewKey, Recorded};
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::NewTask;
-use super::{Db, Signal, directly, on};
+use super::{Db, Signal, Tx, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
 
@@ -25,7 +26,28 @@ static INSERT: Rows = Rows::new(
 
 struct Entry {
     tasks: Vec<NewTask>,
-    done: oneshot::Sender<bool>,
+    key: Option<NewKey>,
+    done: Done,
+}
+
+/// Where a caller waits; nothing means that the database did not take the push.
+type Done = oneshot::Sender<Option<Recorded>>;
+
+/// A push with a key, and what became of it.
+struct Keyed {
+    key: NewKey,
+    tasks: Vec<NewTask>,
+    done: Done,
+    recorded: Recorded,
+}
+
+/// What is committed together.
+struct Group {
+    /// The tasks of pushes without a key.
+    tasks: Vec<NewTask>,
+    /// Who waits for these.
+    callers: Vec<Done>,
+    keyed: Vec<Keyed>,
 }
 
 /// Hands tasks to the one writer that commits them in groups.
@@ -48,18 +70,15 @@ impl Recorder {
         Ok(Self { entries })
     }
 
-    /// Returns once the tasks are durable.
-    pub(super) async fn record(&self, tasks: Vec<NewTask>) -> Result<()> {
-        if tasks.is_empty() {
-            return Ok(());
+    /// Returns once the tasks are durable, unless the push's key is taken.
+    pub(super) async fn record(&self, tasks: Vec<NewTask>, key: Option<NewKey>) -> Result<Recorded> {
+        if tasks.is_empty() && key.is_none() {
+            return Ok(Recorded::Fresh);
         }
         let (done, committed) = oneshot::channel();
         let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
-        self.entries.try_send(Entry { tasks, done }).map_err(|_| busy())?;
-        match committed.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(busy()),
-        }
+        self.entries.try_send(Entry { tasks, key, done }).map_err(|_| busy())?;
+        committed.await.ok().flatten().ok_or_else(busy)
     }
 }
 
@@ -77,35 +96,46 @@ async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<E
         {
             waiting.push_back(entry);
         }
-        let (tasks, callers) = next_group(&mut waiting);
-        let due = earliest(&tasks);
-        let committed = match insert(&db, tasks).await {
-            Ok(()) => {
-                signal.note(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        let Group { tasks, callers, mut keyed } = next_group(&mut waiting);
+        let committed = match insert_group(&db, tasks, &mut keyed).await {
+            Ok(due) => {
+                signal.announce(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
                 true
             }
             Err(error) => {
-                tracing::error!(?error, pushes = callers.len(), "pushes could not be recorded and were refused");
+                let pushes = callers.len() + keyed.len();
+                tracing::error!(?error, pushes, "pushes could not be recorded and were refused");
                 false
             }
         };
+        // A caller that went away does not need the answer.
         for caller in callers {
-            // A caller that went away does not need the answer.
-            let _ = caller.send(committed);
+            let _ = caller.send(committed.then_some(Recorded::Fresh));
+        }
+        for push in keyed {
+            let _ = push.done.send(committed.then_some(push.recorded));
         }
     }
 }
 
 /// As many whole pushes as one statement takes, and at least one: a push is never split between two commits.
-fn next_group(waiting: &mut VecDeque<Entry>) -> (Vec<NewTask>, Vec<oneshot::Sender<bool>>) {
-    let (mut tasks, mut callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
-    while let Some(entry) =
-        waiting.pop_front_if(|entry| tasks.is_empty() || tasks.len() + entry.tasks.len() <= MOST_ROWS)
+fn next_group(waiting: &mut VecDeque<Entry>) -> Group {
+    let (tasks, callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
+    let mut group = Group { tasks, callers, keyed: Vec::new() };
+    let mut count = 0;
+    while let Some(Entry { tasks, key, done }) = waiting
+        .pop_front_if(|entry| count == 0 || (count + entry.tasks.len() <= MOST_ROWS && group.keyed.len() < MOST_ROWS))
     {
-        tasks.extend(entry.tasks);
-        callers.push(entry.done);
+        count += tasks.len();
+        match key {
+            None => {
+                group.tasks.extend(tasks);
+                group.callers.push(done);
+            }
+            Some(key) => group.keyed.push(Keyed { key, tasks, done, recorded: Recorded::KeyTaken }),
+        }
     }
-    (tasks, callers)
+    group
 }
 
 /// Each lane with a task that waits, and when its first one is due.
@@ -141,10 +171,50 @@ macro_rules! bind_task {
     }};
 }
 
+/// Inserts a group in one commit, except the pushes whose key is taken, and marks the others as recorded. Answers when
+/// each lane is due.
+async fn insert_group(db: &Db, tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<HashMap<String, i64>> {
+    if keyed.is_empty() {
+        let due = earliest(&tasks);
+        insert(db, tasks).await?;
+        return Ok(due);
+    }
+    let mut tx = db.write().await?;
+    let tasks = take_keys(&mut tx, db, tasks, keyed).await?;
+    let due = earliest(&tasks);
+    insert_within(&mut tx, db, tasks).await?;
+    tx.commit().await?;
+    Ok(due)
+}
+
+/// Adds to `tasks` those of the pushes whose key was free.
+async fn take_keys(tx: &mut Tx, db: &Db, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
+    let mut free = idempotency::take(tx, db, keys_in_order(keyed)).await?;
+    for push in keyed {
+        // Only the first push of a key finds it.
+        if free.remove(&push.key.hash) {
+            tasks.append(&mut push.tasks);
+            push.recorded = Recorded::Fresh;
+        }
+    }
+    Ok(tasks)
+}
+
+/// Puts pushes in the order of their keys; answers each key once, that of the push that arrived first.
+fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
+    // A stable sort: what arrived first stays before the others of its key.
+    keyed.sort_by(|one, other| one.key.hash.cmp(&other.key.hash));
+    let mut keys: Vec<NewKey> = keyed.iter().map(|push| push.key.clone()).collect();
+    keys.dedup_by(|later, first| later.hash == first.hash);
+    keys
+}
+
 /// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
 async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
     if tasks.len() > MOST_ROWS {
-        return insert_many(db, tasks).await;
+        let mut tx = db.write().await?;
+        insert_within(&mut tx, db, tasks).await?;
+        return tx.commit().await;
     }
     let text = INSERT.text(db, tasks.len());
     directly!(db, conn => {
@@ -157,14 +227,13 @@ async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
     Ok(())
 }
 
-async fn insert_many(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
-    let mut tx = db.write().await?;
+async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>) -> Result<()> {
     let mut left = tasks.len();
     let mut tasks = tasks.into_iter();
     while left > 0 {
         let rows = left.min(MOST_ROWS);
         let text = INSERT.text(db, rows);
-        on!(&mut tx, conn => {
+        on!(&mut *tx, conn => {
             let mut query = sqlx::query::<Db>(text);
             for task in tasks.by_ref().take(rows) {
                 query = bind_task!(query, task);
@@ -173,5 +242,39 @@ async fn insert_many(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
         })?;
         left -= rows;
     }
-    tx.commit().await
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::PusherId;
+    use crate::domain::idempotency::IdempotencyKey;
+    use crate::domain::time::Timestamp;
+    use crate::store::KeyHash;
+
+    /// A push whose answer is its number.
+    fn keyed(number: usize, key: &str) -> Keyed {
+        let key = IdempotencyKey::parse(key).unwrap();
+        let hash = KeyHash::of("ann", &PusherId::new("pusher"), &key);
+        let (created_at, expires_at) = (Timestamp(0), Timestamp(1));
+        let key = NewKey { hash, answer: number.to_string(), created_at, expires_at };
+        Keyed { key, tasks: Vec::new(), done: oneshot::channel().0, recorded: Recorded::KeyTaken }
+    }
+
+    /// Two nodes that took the same keys in different orders would wait for each other for ever.
+    #[test]
+    fn keys_come_once_and_in_one_order_whatever_order_pushes_came_in() {
+        let names = ["d", "a", "c", "a", "b", "d", "a"];
+        let mut pushes: Vec<_> = names.iter().enumerate().map(|(number, key)| keyed(number, key)).collect();
+        let keys = keys_in_order(&mut pushes);
+        let hashes: Vec<_> = keys.iter().map(|key| &key.hash).collect();
+        assert!(hashes.is_sorted_by(|one, next| one < next));
+        let mut answers: Vec<_> = keys.iter().map(|key| &*key.answer).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, ["0", "1", "2", "4"], "the first push of each key");
+        let mut backwards: Vec<_> = names.iter().rev().map(|key| keyed(0, key)).collect();
+        let again = keys_in_order(&mut backwards);
+        assert!(again.iter().map(|key| &key.hash).eq(hashes));
+    }
 }

@@ -3,15 +3,21 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here, in `batch.rs` and in `queue.rs`, each with its
-//! reason.
+//! by dialect is allowed only here and in `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `tables.rs` and
+//! `transfer.rs`, each with its reason.
 //!
-//! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers.
+//! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers. PostgreSQL is
+//! used at READ COMMITTED: what is checked in one statement may have changed by the next, so either the change itself
+//! has the condition, or the transaction has taken its turn (`turns.rs`).
 
 mod accounts;
 mod api_tokens;
 mod audit;
+mod backup;
 mod batch;
+mod file;
+mod herald;
+mod idempotency;
 mod migrations;
 mod pushers;
 mod queue;
@@ -20,8 +26,11 @@ mod seal;
 mod settings;
 mod shared;
 mod signal;
+mod tables;
 mod tasks;
 mod tokens;
+mod transfer;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,12 +43,17 @@ use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
 pub use self::audit::AuditFilter;
+pub use self::backup::{Backup, backup};
+pub use self::file::holds_database;
+pub use self::herald::News;
+pub use self::idempotency::{KeyHash, NewKey, Recorded};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
+pub use self::transfer::{Moved, transfer};
 use crate::domain::agenda::Limits;
 use crate::error::{Error, Result};
 
@@ -73,6 +87,10 @@ enum Db {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
+    /// What the recorder writes through.
+    recording: Db,
+    /// What the other nodes are heard through.
+    listening: Db,
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
@@ -131,6 +149,8 @@ pub(in crate::store) use directly;
 
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(10);
+/// Texts that each connection keeps prepared: those over many rows (`rows.rs`) alone are more than a hundred.
+const PREPARED: usize = 200;
 
 impl Store {
     /// Opens the database, brings its schema up to date, and proves that the key is the one it was sealed with.
@@ -138,15 +158,20 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
-        let db = match location {
-            Location::Sqlite { file, durable } => open_sqlite(file, *durable).await?,
+        let [db, recording, listening] = match location {
+            Location::Sqlite { file, durable } => {
+                file::check(file).await?;
+                let db = open_sqlite(file, *durable).await?;
+                [db.clone(), db.clone(), db]
+            }
             Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await?,
         };
         db.migrate().await.context("the database could not be migrated")?;
         let sealer = Arc::new(Sealer::new(key));
-        let signal = Arc::new(Signal::new(limits));
-        let recorder = batch::Recorder::start(db.clone(), signal.clone()).context("the writer could not start")?;
-        let store = Self { db, sealer, signal, recorder };
+        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
+        let recorder =
+            batch::Recorder::start(recording.clone(), signal.clone()).context("the writer could not start")?;
+        let store = Self { db, recording, listening, sealer, signal, recorder };
         store.prove_key().await?;
         Ok(store)
     }
@@ -185,13 +210,10 @@ impl Store {
 
     /// Closes every connection, after what is under way.
     pub async fn close(&self) {
-        match &self.db {
-            Db::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Db::Postgres(pool) => pool.close().await,
-        }
+        self.tell_the_rest().await;
+        self.listening.close().await;
+        self.recording.close().await;
+        self.db.close().await;
     }
 }
 
@@ -199,7 +221,7 @@ impl Db {
     async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
         })
     }
 
@@ -207,17 +229,27 @@ impl Db {
         Ok(match self {
             // IMMEDIATE takes the write lock now; a deferred transaction could fail when it first writes.
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            // The level that everything here is written for, whatever the server's default.
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
         })
     }
 
     async fn migrate(&self) -> anyhow::Result<()> {
-        let migrator = migrations::migrator();
         match self {
-            Self::Sqlite { writer, .. } => migrator.run(writer).await?,
-            Self::Postgres(pool) => migrator.run(pool).await?,
+            Self::Sqlite { writer, .. } => migrations::for_sqlite().run(writer).await?,
+            Self::Postgres(pool) => migrations::for_postgres().run(pool).await?,
         }
         Ok(())
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
     }
 }
 
@@ -243,7 +275,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .busy_timeout(BUSY)
-        .statement_cache_capacity(200)
+        .statement_cache_capacity(PREPARED)
         // A larger log between checkpoints: fewer pauses, at the price of some disk.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
@@ -257,7 +289,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .test_before_acquire(false)
         .connect_with(options.clone())
         .await
-        .with_context(|| format!("the database {} could not be opened", file.display()))?;
+        .map_err(|error| file::unreadable(file, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY)
@@ -266,17 +298,24 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
     Ok(Db::Sqlite { writer, readers })
 }
 
-async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Db> {
+/// The pool for everything, one connection for the recorder, which must not wait behind requests and has a runtime of its
+/// own that a connection is bound to, and one to hear the other nodes.
+async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3]> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
-    let options = options.disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(BUSY)
-        .connect_with(options)
-        .await
-        .context("PostgreSQL could not be reached")?;
-    Ok(Db::Postgres(pool))
+    let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
+    let pool = |most: u32| {
+        PgPoolOptions::new().max_connections(most).acquire_timeout(BUSY).after_connect(|conn, _| {
+            // A node that freezes in the middle of a transaction gives up its locks, and its turn.
+            Box::pin(async move {
+                sqlx::query("SET idle_in_transaction_session_timeout = '30s'").execute(conn).await.map(drop)
+            })
+        })
+    };
+    let all = pool(max_connections.saturating_sub(2).max(1)).connect_with(options.clone()).await;
+    let all = all.context("PostgreSQL could not be reached")?;
+    let one = || Db::Postgres(pool(1).connect_lazy_with(options.clone()));
+    Ok([Db::Postgres(all), one(), one()])
 }
 
 impl From<sqlx::Error> for Error {
@@ -287,7 +326,17 @@ impl From<sqlx::Error> for Error {
                 tracing::warn!(%error, "the database is not available");
                 Self::Busy { retry_after: Duration::from_secs(5) }
             }
+            sqlx::Error::Database(problem) if problem.code().is_some_and(|code| passes(&code)) => {
+                tracing::warn!(error = %problem, "the database gave up a transaction");
+                Self::Busy { retry_after: Duration::from_secs(1) }
+            }
             other => Self::Broken(anyhow::Error::new(other).context("database")),
         }
     }
+}
+
+/// Whether a code of PostgreSQL tells of what may pass: rolled back because of others, too many connections, the server
+/// stops or starts. SQLite's codes are numbers and never these.
+fn passes(code: &str) -> bool {
+    matches!(code, "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03" | "25P03")
 }

@@ -273,6 +273,7 @@ impl Tx {
         on!(self, conn => sqlx::query("DELETE FROM pusher_base WHERE pusher_id = $1")
             .bind(pusher.id().as_str().to_owned()).execute(conn).await.map(drop))?;
         if changed == 1 {
+            self.tell_changed(pusher.id()).await?;
             self.insert_bases(pusher).await?;
         }
         Ok(changed == 1)
@@ -283,6 +284,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn delete_pusher(&mut self, id: &PusherId) -> Result<bool> {
+        self.tell_changed(id).await?;
         let gone = on!(self, conn => sqlx::query("DELETE FROM pusher WHERE id = $1")
             .bind(id.as_str().to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(gone == 1)

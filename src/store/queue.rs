@@ -89,7 +89,9 @@ struct FinishRow {
 impl FinishRow {
     fn of(finish: &Finish) -> Self {
         let now = Some(finish.now.0);
-        let problem = |code: &String, message: &String| (Some(code.clone()), Some(message.clone()));
+        // A channel may answer with NUL, and PostgreSQL takes that in no text.
+        let plain = |text: &String| Some(text.replace('\0', "\u{FFFD}"));
+        let problem = |code: &String, message: &String| (plain(code), plain(message));
         let (state, run_at, finished_at, (code, message)) = match &finish.state {
             FinishState::Succeeded => ("succeeded", None, now, (None, None)),
             FinishState::Failed { code, message } => ("failed", None, now, problem(code, message)),
@@ -155,6 +157,15 @@ const CLAIM_POSTGRES: &str = "UPDATE task SET state = 'running', worker = $1, le
         ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
     RETURNING id, owner, pusher_id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log";
 
+const TAKE_OVER_SQLITE: &str = "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
+    WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at";
+
+// The fork: several nodes look for ended leases at the same time, and must not wait for each other, nor for a worker that
+// finishes after all.
+const TAKE_OVER_POSTGRES: &str = "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
+    WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'running' AND lease_until < $1 FOR UPDATE SKIP LOCKED))
+    RETURNING lane, run_at";
+
 impl Store {
     /// Claims due tasks, up to a number for each lane.
     ///
@@ -217,7 +228,7 @@ impl Store {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
             FinishState::Succeeded | FinishState::Failed { .. } => None,
         });
-        self.signal.note(again);
+        self.signal.announce(again);
         Ok(())
     }
 
@@ -246,9 +257,10 @@ impl Store {
     /// A step of a `fallback` Group, and what it means for the next ones, in one transaction.
     async fn finish_step(&self, worker: &str, finish: &Finish) -> Result<()> {
         let mut tx = self.write().await?;
+        tx.alone_with(&push_of(&finish.id)?).await?;
         let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
         tx.commit().await?;
-        self.signal.note(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
+        self.signal.announce(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
         Ok(())
     }
 
@@ -256,14 +268,13 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn hand_back(&self, worker: &str) -> Result<u64> {
-        let mut tx = self.write().await?;
-        let count = on!(&mut tx, conn => sqlx::query(
+    pub async fn hand_back(&self, worker: &str) -> Result<usize> {
+        let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
             "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
-             WHERE state = 'running' AND worker = $1")
-            .bind(worker.to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
-        tx.commit().await?;
-        Ok(count)
+             WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
+            .bind(worker.to_owned()).fetch_all(conn).await)?;
+        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(rows.len())
     }
 
     /// Takes over what dead workers left: tasks whose lease has ended wait again.
@@ -271,13 +282,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn take_over(&self, now: Timestamp) -> Result<usize> {
-        let mut tx = self.write().await?;
-        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
-            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
-             WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at")
-            .bind(now.0).fetch_all(conn).await)?;
-        tx.commit().await?;
-        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        let sql = match self.db {
+            Db::Sqlite { .. } => TAKE_OVER_SQLITE,
+            Db::Postgres(_) => TAKE_OVER_POSTGRES,
+        };
+        let rows: Vec<(String, i64)> =
+            directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
+        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(rows.len())
     }
 
@@ -340,14 +351,20 @@ impl Tx {
     /// Starts the next held step after a task of a `fallback` Group; a step with a later time of its own keeps it.
     async fn start_next_held(&mut self, id: &TaskId, now: Timestamp) -> Result<Option<Release>> {
         let (_, end) = bounds(&push_of(id)?);
-        let next: Option<(String, String, i64)> = on!(&mut *self, conn => sqlx::query_as(
-            "SELECT id, lane, run_at FROM task WHERE id > $1 AND id < $2 AND state = 'held' ORDER BY id LIMIT 1")
-            .bind(id.as_str().to_owned()).bind(end).fetch_optional(conn).await)?;
-        let Some((next, lane, run_at)) = next else { return Ok(None) };
-        let run_at = run_at.max(now.0);
-        on!(self, conn => sqlx::query("UPDATE task SET state = 'waiting', run_at = $1 WHERE id = $2 AND state = 'held'")
-            .bind(run_at).bind(next).execute(conn).await.map(drop))?;
-        Ok(Some(Release { lane, run_at }))
+        loop {
+            let next: Option<(String, String, i64)> = on!(&mut *self, conn => sqlx::query_as(
+                "SELECT id, lane, run_at FROM task WHERE id > $1 AND id < $2 AND state = 'held' ORDER BY id LIMIT 1")
+                .bind(id.as_str().to_owned()).bind(end.clone()).fetch_optional(conn).await)?;
+            let Some((next, lane, run_at)) = next else { return Ok(None) };
+            let run_at = run_at.max(now.0);
+            let started = on!(&mut *self, conn => sqlx::query(
+                "UPDATE task SET state = 'waiting', run_at = $1 WHERE id = $2 AND state = 'held'")
+                .bind(run_at).bind(next).execute(conn).await.map(|done| done.rows_affected()))?;
+            // If it was revoked since it was read, with its Pusher, it is the turn of the one after.
+            if started == 1 {
+                return Ok(Some(Release { lane, run_at }));
+            }
+        }
     }
 }
 

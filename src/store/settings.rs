@@ -2,11 +2,13 @@
 
 use anyhow::{anyhow, bail};
 
-use super::{Store, Tx, on};
+use super::{Sealer, Store, Tx, on};
 use crate::error::{Error, Result};
 
-const KEY_PROOF: &str = "key_proof";
+pub(super) const KEY_PROOF: &str = "key_proof";
 const PROVED: &str = "fanfare";
+/// Told when a database was sealed with another key.
+pub(super) const WRONG_KEY: &str = "the secret key is not the one that this database was sealed with";
 
 impl Tx {
     /// The value of a setting.
@@ -45,9 +47,14 @@ impl Store {
             }
         };
         tx.commit().await.map_err(failed)?;
-        if self.sealer.open(KEY_PROOF, &proof).is_err() {
-            bail!("the secret key is not the one that this database was sealed with");
+        if !proves(&self.sealer, &proof) {
+            bail!(WRONG_KEY);
         }
         Ok(())
     }
+}
+
+/// Whether the value of the setting `key_proof` was sealed with the sealer's key.
+pub(super) fn proves(sealer: &Sealer, proof: &str) -> bool {
+    sealer.open(KEY_PROOF, proof).is_ok()
 }

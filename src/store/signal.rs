@@ -1,21 +1,38 @@
 //! Wakes the claimer: tells which lanes have something due and when, as soon as it is committed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::herald::Outbox;
 use crate::domain::agenda::{Agenda, Limits};
 
 /// The agenda of this node and the bell beside it.
 pub struct Signal {
     agenda: Mutex<Agenda>,
     bell: Notify,
+    outbox: Arc<Outbox>,
+    /// Whether there may be other nodes to tell.
+    shared: bool,
 }
 
 impl Signal {
-    /// An empty agenda.
-    pub fn new(limits: Limits) -> Self {
-        Self { agenda: Mutex::new(Agenda::new(limits)), bell: Notify::new() }
+    /// An empty agenda; `shared` if there may be other nodes to tell.
+    pub fn new(limits: Limits, shared: bool) -> Self {
+        Self { agenda: Mutex::new(Agenda::new(limits)), bell: Notify::new(), outbox: Arc::default(), shared }
+    }
+
+    /// What goes to the other nodes.
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// As `note`, for what has just been committed here: the other nodes are told as well.
+    pub fn announce<'a>(&self, waiting: impl IntoIterator<Item = (&'a str, i64)> + Clone) {
+        if self.shared {
+            self.outbox.lanes(waiting.clone());
+        }
+        self.note(waiting);
     }
 
     /// The agenda. Held for moments only, never across an await.
@@ -24,7 +41,7 @@ impl Signal {
         self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tasks wait in these lanes from these times on.
+    /// Tasks wait in these lanes from these times on; only this node is told.
     pub fn note<'a>(&self, waiting: impl IntoIterator<Item = (&'a str, i64)>) {
         let mut agenda = self.agenda();
         let mut news = false;

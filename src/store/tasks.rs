@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 
-use super::{Store, Tx, on};
+use super::{NewKey, Recorded, Store, Tx, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
@@ -139,7 +139,16 @@ impl Store {
     /// # Errors
     /// `Busy` if the database cannot take them now; nothing was recorded then.
     pub async fn record(&self, tasks: Vec<NewTask>) -> Result<()> {
-        self.recorder.record(tasks).await
+        self.recorder.record(tasks, None).await.map(drop)
+    }
+
+    /// Records the tasks of a push together with its key, or nothing if the key is taken; of pushes with the same key,
+    /// on this node and others, one is recorded. What was recorded is durable.
+    ///
+    /// # Errors
+    /// As `record`; the key is free then.
+    pub async fn record_once(&self, tasks: Vec<NewTask>, key: NewKey) -> Result<Recorded> {
+        self.recorder.record(tasks, Some(key)).await
     }
 }
 
@@ -206,10 +215,17 @@ impl Tx {
     /// If the database fails.
     pub async fn skip_held(&mut self, push: &PushId, now: Timestamp) -> Result<u64> {
         let (first, end) = bounds(push);
-        Ok(on!(self, conn => sqlx::query(
-            "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id >= $2 AND id < $3 AND state = 'held'")
-            .bind(now.0).bind(first).bind(end)
-            .execute(conn).await.map(|done| done.rows_affected()))?)
+        let held: Vec<(String,)> = on!(&mut *self, conn => sqlx::query_as(
+            "SELECT id FROM task WHERE id >= $1 AND id < $2 AND state = 'held' ORDER BY id")
+            .bind(first).bind(end).fetch_all(conn).await)?;
+        let mut skipped = 0;
+        // One by one in the order of their ids, as everybody who changes several: nobody waits in a circle.
+        for (id,) in held {
+            skipped += on!(&mut *self, conn => sqlx::query(
+                "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state = 'held'")
+                .bind(now.0).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
+        }
+        Ok(skipped)
     }
 
     /// Ids of an account's tasks that came through one Pusher and can still be revoked, after `after`, oldest first.
@@ -250,8 +266,9 @@ impl Tx {
     /// If the database fails.
     pub async fn remove_finished_tasks(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
         Ok(on!(self, conn => sqlx::query(
+            // Told twice: what is retried by hand between being found and being removed stays.
             "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE finished_at IS NOT NULL AND finished_at < $1
-             ORDER BY finished_at, id LIMIT $2)")
+             ORDER BY finished_at, id LIMIT $2) AND finished_at < $1")
             .bind(before.0).bind(limit).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 

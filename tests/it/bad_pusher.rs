@@ -211,7 +211,9 @@ async fn a_service_that_recurses_stops_the_start() {
              [request]\nurl = \"https://example.com/\"\njson = '''{leaf}'''\n"
         );
         std::fs::write(services.join("loop.toml"), file).unwrap();
-        let Err(error) = App::start(&config, Arc::new(SystemClock)).await else { panic!("started with {leaf}") };
+        let Err(error) = App::start(&config, Arc::new(SystemClock::default())).await else {
+            panic!("started with {leaf}")
+        };
         let told = format!("{error:#}");
         assert!(told.contains("loop.toml"), "{told}");
         assert!(told.contains(reason), "{leaf}: {told}");

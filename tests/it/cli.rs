@@ -2,32 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::{Client, text};
+use crate::support::client::text;
 use crate::support::http_sink::HttpSink;
+use crate::support::install::{EMAIL, PASSWORD, logged_in, login, over, printed, refused, with_admin};
 use crate::support::plain;
-use crate::support::program::{Ended, Program};
+use crate::support::program::Program;
 use crate::support::world::webhook;
-
-const EMAIL: &str = "root@example.com";
-const PASSWORD: &str = "correct horse battery";
-
-fn refused(ended: &Ended) -> &str {
-    assert_eq!((ended.code, &*ended.out), (Some(1), ""), "{ended:?}");
-    assert_eq!(ended.err.lines().count(), 1, "one line, and no trace: {}", ended.err);
-    ended.err.trim_end().strip_prefix("fanfare: ").expect("the program's name first")
-}
-
-fn printed(ended: Ended) -> String {
-    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
-    ended.out
-}
-
-async fn login(client: &Client, password: &str) -> Option<String> {
-    let answer = client.post("/account/user/login/", json!({ "email": EMAIL, "password": password })).await;
-    answer.data().get("token").map(text)
-}
 
 #[tokio::test]
 async fn it_serves_with_nothing_but_a_folder_and_ends_when_told_to() {
@@ -211,31 +193,6 @@ async fn migrating_makes_the_database_and_can_be_repeated() {
     }
     assert!(program.folder().join("else/where/fanfare.db").is_file());
     assert_eq!(program.serve().await.end("TERM").await.0, Some(0));
-}
-
-/// A server with an administrator, and that administrator's token.
-async fn logged_in(program: &Program) -> (crate::support::program::Server, String) {
-    let server = program.serve().await;
-    let token = login(&server.client(None), PASSWORD).await.expect("a token");
-    (server, token)
-}
-
-fn with_admin() -> Program {
-    Program::new()
-        .with("FANFARE_ADMIN_EMAIL", EMAIL)
-        .with("FANFARE_ADMIN_PASSWORD", PASSWORD)
-        .with("FANFARE_DELIVERY_ALLOW", "127.0.0.1")
-}
-
-/// When a task is over, what it is.
-async fn over(client: &Client, task: &str) -> Value {
-    loop {
-        let read = client.task(task).await;
-        if read["finished_at"].is_string() {
-            return read;
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

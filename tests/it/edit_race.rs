@@ -18,6 +18,7 @@ both!(
     a_base_becomes_a_group_or_a_member_but_not_both,
     of_seven_members_added_at_once_five_are_taken,
     changes_of_different_fields_are_all_kept,
+    a_push_to_what_goes_leaves_nothing_that_waits,
     a_deletion_is_finished_though_the_caller_hangs_up,
 );
 
@@ -113,6 +114,22 @@ async fn changes_of_different_fields_are_all_kept() {
     }
 }
 
+async fn a_push_to_what_goes_leaves_nothing_that_waits() {
+    let (_world, ann) = ann().await;
+    for _ in 0..TURNS {
+        let id = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9" })).await;
+        let mut pushing = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let (ann, id) = (ann.clone(), id.clone());
+            pushing.spawn(async move { ann.push(&id, json!({ "delay": 3600 })).await.status });
+        }
+        ann.delete(&format!("/preset/{id}/")).await.data();
+        let answers = pushing.join_all().await;
+        assert!(answers.iter().all(|status| matches!(status, 200 | 404)), "{answers:?}");
+        assert_eq!(ann.get("/task/?state=waiting").await.data()["items"], json!([]), "{answers:?}");
+    }
+}
+
 /// Sends a request and hangs up at once, without waiting for the answer.
 async fn send_and_hang_up(address: SocketAddr, method: &str, path: &str, token: &str) {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -127,8 +144,8 @@ async fn a_deletion_is_finished_though_the_caller_hangs_up() {
         ann.pushed(&preset, json!({ "delay": 3600 })).await;
     }
     let path = format!("/preset/{preset}/");
-    // While the database is being written the deletion cannot go on.
-    let busy = world.engine().store.write().await.unwrap();
+    // While somebody else edits the deletion cannot go on.
+    let busy = world.engine().store.edit().await.unwrap();
     send_and_hang_up(world.address(), "DELETE", &path, ann.token()).await;
     for _ in 0..50 {
         ann.get(&path).await.data();

@@ -17,7 +17,7 @@ const MODULES: [(&str, &[&str]); 14] = [
     ("service", &["domain"]),
     ("flow", &["domain", "error", "metrics", "store", "send", "service"]),
     ("jobs", &["domain", "error", "metrics", "store", "flow"]),
-    ("api", &["domain", "error", "metrics", "store", "service", "flow"]),
+    ("api", &["domain", "error", "logs", "metrics", "store", "service", "flow"]),
     ("app", &["domain", "error", "metrics", "config", "logs", "store", "send", "service", "flow", "jobs", "api"]),
     (
         "cli",

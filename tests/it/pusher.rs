@@ -191,14 +191,6 @@ async fn a_preview_is_for_the_owner() {
     assert_eq!(preview(&bob, "ntfy", service).await[0]["service"], "ntfy", "Services are everybody's");
 }
 
-/// Everything that the server keeps, but its key.
-fn kept(world: &World) -> Vec<u8> {
-    let files = std::fs::read_dir(world.folder()).unwrap().map(|entry| entry.unwrap().path());
-    let database: Vec<_> = files.filter(|path| path.display().to_string().contains("fanfare.db")).collect();
-    assert!(database.len() > 1, "the log beside the database is looked at as well: {database:?}");
-    database.iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
-}
-
 fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
@@ -217,8 +209,8 @@ async fn secrets_are_sealed_on_the_disk() {
     scene.ann.pushed(&preset, json!({ "headers": { "x-key": format!("sent-{SECRET}") } })).await;
     assert!(sink.next().await.header("x-key").unwrap().contains(SECRET), "the channel gets it");
     scene.world.settle().await;
-    let kept = kept(&scene.world);
-    assert!(holds(&kept, "a name in the clear"), "the files are looked at where the rows are");
+    let kept = scene.world.kept().await;
+    assert!(holds(&kept, "a name in the clear"), "it is looked at where the rows are");
     assert!(holds(&kept, "bob@example.com"));
     for hidden in [SECRET, "plain-parameter", PASSWORD, scene.ann.token()] {
         assert!(!holds(&kept, hidden), "{hidden} is on the disk");

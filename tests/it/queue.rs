@@ -26,7 +26,6 @@ both!(
     a_worker_that_lost_its_lease_changes_nothing,
     a_task_that_another_worker_holds_cannot_be_claimed_or_revoked,
     one_account_leaves_room_for_others,
-    two_servers_do_not_share_a_folder,
 );
 
 const HOUR: i64 = 3_600_000;
@@ -214,6 +213,7 @@ async fn one_account_leaves_room_for_others() {
     assert_eq!(hangs.requests().len(), 3, "three quarters of all");
 }
 
+#[tokio::test]
 async fn two_servers_do_not_share_a_folder() {
     let world = World::start().await;
     let error = world.second_on_the_same_folder().await;

@@ -144,7 +144,7 @@ async fn every_service_reads_alone_as_in_the_list() {
 /// Why a server does not start on this folder.
 async fn refusal(folder: &Path) -> String {
     let config = Config { listen: ([127, 0, 0, 1], 0).into(), data_dir: folder.to_owned(), ..Config::default() };
-    match App::start(&config, Arc::new(SystemClock)).await {
+    match App::start(&config, Arc::new(SystemClock::default())).await {
         Ok(_) => panic!("it started"),
         Err(error) => format!("{error:#}"),
     }

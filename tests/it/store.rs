@@ -15,7 +15,7 @@ use fanfare::store::{
 };
 use tempfile::TempDir;
 
-use crate::support::world::{DATABASE, Database, both};
+use crate::support::database::{CONNECTIONS, Database, Fresh, both};
 
 both!(
     only_the_key_of_the_first_start_opens_it,
@@ -32,7 +32,7 @@ both!(
     what_was_not_committed_is_not_there,
     tasks_are_counted_by_state,
     finished_tasks_are_removed_by_age_and_in_steps,
-    writers_at_the_same_time_wait_for_each_other,
+    those_who_edit_at_the_same_time_wait_for_each_other,
     readers_do_not_wait_for_a_writer,
     a_closed_database_is_busy,
 );
@@ -40,22 +40,28 @@ both!(
 /// A database of its own, and what is needed to open it again.
 pub struct Base {
     pub store: Store,
-    location: Location,
+    pub location: Location,
     _folder: TempDir,
+    _database: Option<Fresh>,
 }
 
 pub const KEY: [u8; 32] = [7; 32];
-const LIMITS: Limits = Limits { total: 8, per_host: 4 };
+pub const LIMITS: Limits = Limits { total: 8, per_host: 4 };
 
 impl Base {
     /// A new database of the kind that the test is for.
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let location = match DATABASE.get() {
-            Database::Sqlite => Location::Sqlite { file: folder.path().join("test.db"), durable: false },
+        let (location, database) = match Database::of_this_test() {
+            Database::Sqlite => (Location::Sqlite { file: folder.path().join("test.db"), durable: false }, None),
+            Database::Postgres => {
+                let database = Fresh::new().await;
+                let location = Location::Postgres { url: database.url.clone(), max_connections: CONNECTIONS };
+                (location, Some(database))
+            }
         };
         let store = Store::open(&location, &SecretKey::from_bytes(KEY), LIMITS).await.unwrap();
-        let base = Self { store, location, _folder: folder };
+        let base = Self { store, location, _folder: folder, _database: database };
         for name in ["ann", "bob"] {
             let mut tx = base.write().await;
             assert!(tx.insert_account(&account(name)).await.unwrap());
@@ -65,7 +71,7 @@ impl Base {
     }
 
     /// Opens it once more, under this key.
-    async fn open(&self, key: [u8; 32]) -> anyhow::Result<Store> {
+    pub async fn open(&self, key: [u8; 32]) -> anyhow::Result<Store> {
         Store::open(&self.location, &SecretKey::from_bytes(key), LIMITS).await
     }
 
@@ -377,9 +383,9 @@ async fn finished_tasks_are_removed_by_age_and_in_steps() {
     assert_eq!(left().await, [5], "what waits stays, however old");
 }
 
-async fn writers_at_the_same_time_wait_for_each_other() {
+async fn those_who_edit_at_the_same_time_wait_for_each_other() {
     let base = Base::start().await;
-    // A second process, such as `fanfare admin`, beside the server.
+    // A second process beside the server.
     let beside = base.open(KEY).await.unwrap();
     let stores = [Arc::new(base.store.clone()), Arc::new(beside)];
     let mut writers = tokio::task::JoinSet::new();
@@ -387,11 +393,14 @@ async fn writers_at_the_same_time_wait_for_each_other() {
         let store = Arc::clone(&stores[usize::try_from(turn % 2).unwrap()]);
         writers.spawn(async move {
             store.record(vec![task(turn, 0, "a"), task(turn, 1, "a")]).await.unwrap();
-            let mut tx = store.write().await.unwrap();
-            let seen = tx.tasks(&TaskFilter::default(), 1000).await.unwrap().len();
+            let mut tx = store.edit().await.unwrap();
+            let count = async |tx: &mut Tx| {
+                tx.pushers_of(store.sealer(), &AccountId::new("ann"), None, None, 100).await.unwrap().len()
+            };
+            let seen = count(&mut tx).await;
             tokio::task::yield_now().await;
-            tx.insert_setting(&format!("turn {turn}"), "taken").await.unwrap();
-            assert_eq!(tx.tasks(&TaskFilter::default(), 1000).await.unwrap().len(), seen, "nobody writes meanwhile");
+            tx.insert_pusher(store.sealer(), &preset(&format!("p{turn}"), "webhook", turn)).await.unwrap();
+            assert_eq!(count(&mut tx).await, seen + 1, "nobody edits meanwhile");
             tx.commit().await.unwrap();
         });
     }
@@ -400,9 +409,8 @@ async fn writers_at_the_same_time_wait_for_each_other() {
     }
     let mut tx = base.read().await;
     assert_eq!(tx.count_tasks().await.unwrap().waiting, 80);
-    for turn in 0..40 {
-        assert!(tx.setting(&format!("turn {turn}")).await.unwrap().is_some(), "{turn}");
-    }
+    let kept = tx.pushers_of(base.store.sealer(), &AccountId::new("ann"), None, None, 100).await.unwrap();
+    assert_eq!(kept.len(), 40);
 }
 
 async fn readers_do_not_wait_for_a_writer() {
@@ -420,7 +428,20 @@ async fn a_closed_database_is_busy() {
     assert!(!base.store.is_alive().await);
     assert!(matches!(base.store.read().await.err(), Some(Error::Busy { .. })));
     assert!(matches!(base.store.record(vec![task(1, 0, "a")]).await, Err(Error::Busy { .. })));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_told_without_its_password() {
     let nowhere = Location::Sqlite { file: PathBuf::from("/nowhere/at/all.db"), durable: true };
     let told = Store::open(&nowhere, &SecretKey::from_bytes(KEY), LIMITS).await.err().unwrap().to_string();
     assert_eq!(told, "the database /nowhere/at/all.db could not be opened");
+    for (url, told) in [
+        ("postgres://ann:hunter2@127.0.0.1:9/none", "PostgreSQL could not be reached"),
+        ("postgres://ann:hunter2@[none", "the database URL is malformed"),
+    ] {
+        let nowhere = Location::Postgres { url: url.to_owned(), max_connections: 2 };
+        let error = Store::open(&nowhere, &SecretKey::from_bytes(KEY), LIMITS).await.err().unwrap();
+        assert_eq!(error.to_string(), told);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
 }

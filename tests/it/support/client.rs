@@ -36,6 +36,12 @@ impl Client {
         Self { address, token }
     }
 
+    /// The same caller at another server.
+    #[must_use]
+    pub fn at(&self, address: Arc<Mutex<SocketAddr>>) -> Self {
+        Self { address, token: self.token.clone() }
+    }
+
     /// The same server, without a token.
     #[must_use]
     pub fn anonymous(&self) -> Self {

@@ -4,7 +4,9 @@
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod database;
 pub mod http_sink;
+pub mod install;
 pub mod mime;
 pub mod plain;
 pub mod program;

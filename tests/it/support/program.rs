@@ -55,7 +55,8 @@ impl Program {
         self.folder.path()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The program with these arguments, not started yet.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
         command.args(args).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

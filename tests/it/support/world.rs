@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fanfare::app::{App, Tuning};
-use fanfare::config::{Config, Synchronous};
+use fanfare::config::{Config, Secret, Synchronous};
 use fanfare::domain::account::{Account, Role};
 use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
@@ -21,6 +21,9 @@ use tempfile::TempDir;
 use super::PATIENCE;
 use super::client::{Client, text};
 use super::clock::TestClock;
+pub use super::database::Database;
+pub(crate) use super::database::both;
+use super::database::{CONNECTIONS, Fresh};
 use super::http_sink::HttpSink;
 
 /// How long a session lasts that a test begins with.
@@ -29,34 +32,6 @@ const SESSION_MS: i64 = 30 * 86_400_000;
 pub const PASSWORD: &str = "correct horse battery";
 /// Time for one attempt where it must end for the test to go on.
 pub const HASTY: Duration = Duration::from_millis(300);
-
-tokio::task_local! {
-    /// The database that the test runs on; `both!` sets it.
-    pub static DATABASE: Database;
-}
-
-/// A kind of database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Database {
-    Sqlite,
-}
-
-/// Makes tests of async functions, one for each database. A function that is not named here is never used, and the
-/// compiler says so.
-macro_rules! both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    use $crate::support::world::{DATABASE, Database};
-                    DATABASE.scope(Database::Sqlite, super::$name()).await;
-                }
-            )+
-        }
-    };
-}
-pub(crate) use both;
 
 /// What can be set of a server.
 #[must_use]
@@ -74,6 +49,8 @@ pub struct World {
     app: Option<App>,
     address: Arc<Mutex<SocketAddr>>,
     folder: Arc<TempDir>,
+    /// None if it is a file in the folder.
+    database: Option<Arc<Fresh>>,
 }
 
 impl Builder {
@@ -128,12 +105,17 @@ impl Builder {
         self.start_in(Arc::new(TempDir::new().expect("a folder"))).await
     }
 
-    /// Starts on a folder that another server has left.
+    /// Starts on a folder that holds something already, with a new database.
     pub async fn start_in(mut self, folder: Arc<TempDir>) -> World {
         self.config.data_dir = folder.path().to_owned();
+        let database = match Database::of_this_test() {
+            Database::Sqlite => None,
+            Database::Postgres => Some(Arc::new(Fresh::new().await)),
+        };
+        self.config.database_url = database.as_ref().map(|database| Secret::new(database.url.clone()));
         let Self { config, tuning, clock } = self;
         let address = Arc::new(Mutex::new(config.listen));
-        let mut world = World { clock, config, tuning, app: None, address, folder };
+        let mut world = World { clock, config, tuning, app: None, address, folder, database };
         world.begin().await;
         world
     }
@@ -146,14 +128,14 @@ impl World {
     }
 
     pub fn builder() -> Builder {
-        let Database::Sqlite = DATABASE.try_with(|database| *database).unwrap_or(Database::Sqlite);
         let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         config.delivery.allow = vec!["127.0.0.1".to_owned()];
         // Nobody pulls the plug during a test.
         config.database.synchronous = Synchronous::Normal;
+        config.database.max_connections = CONNECTIONS;
         let waits = vec![Duration::from_millis(20); 2];
         let retries = RetrySchedule { waits, jitter_percent: 0, ..RetrySchedule::default() };
-        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5) };
+        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5), lease: Duration::from_secs(15) };
         Builder { config, tuning, clock: Arc::default() }
     }
 
@@ -161,6 +143,23 @@ impl World {
         let app = App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await.expect("a server");
         *self.address.lock().expect("no panic while locked") = app.address;
         self.app = Some(app);
+    }
+
+    /// Another node on the same database, with a folder and a clock of its own.
+    pub async fn another_node(&self, clock: Arc<TestClock>) -> Self {
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        std::fs::copy(self.folder().join("secret.key"), folder.path().join("secret.key")).expect("the key file");
+        let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
+        let address = Arc::new(Mutex::new(config.listen));
+        let (tuning, database) = (self.tuning.clone(), self.database.clone());
+        let mut world = Self { clock, config, tuning, app: None, address, folder, database };
+        world.begin().await;
+        world
+    }
+
+    /// The same caller at this node.
+    pub fn here(&self, caller: &Client) -> Client {
+        caller.at(Arc::clone(&self.address))
     }
 
     /// Why a second server cannot start on the same folder meanwhile.
@@ -190,9 +189,55 @@ impl World {
         *self.address.lock().expect("no panic while locked")
     }
 
-    /// Where the server keeps everything.
+    /// Where the server keeps its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Cuts the connections on which nodes hear each other.
+    pub async fn cut_off_listeners(&self) {
+        let mut conn = self.beside().await;
+        let cut = sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+        );
+        let cut = cut.execute(&mut conn).await.expect("an answer").rows_affected();
+        assert!(cut > 0, "nobody listened");
+    }
+
+    /// Waits until so many nodes listen.
+    pub async fn wait_for_listeners(&self, count: i64) {
+        let mut conn = self.beside().await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (there,): (i64,) = sqlx::query_as(
+                "SELECT COUNT(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'",
+            )
+            .fetch_one(&mut conn)
+            .await
+            .expect("an answer");
+            if there == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{there} listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A connection to the PostgreSQL database beside the servers.
+    async fn beside(&self) -> sqlx::PgConnection {
+        self.database.as_ref().expect("PostgreSQL").connect().await
+    }
+
+    /// Everything that the database holds, wherever it lies.
+    pub async fn kept(&self) -> Vec<u8> {
+        if let Some(database) = &self.database {
+            return database.dump().await;
+        }
+        let files = std::fs::read_dir(self.folder()).expect("a folder").map(|entry| entry.expect("a file").path());
+        let files = files.filter(|path| path.display().to_string().contains("fanfare.db"));
+        files.flat_map(|path| std::fs::read(path).expect("a file")).collect()
     }
 
     /// An account of this name with a session, made when it is asked for first. Nobody can log in to it: hashing a

@@ -1,0 +1,45 @@
+//! What must not interleave takes turns. SQLite has one writing connection, so its transactions do so by themselves. On
+//! PostgreSQL, at READ COMMITTED, what one transaction has checked another may change before the first commits: here
+//! lies the fork, advisory locks that last until the end of the transaction.
+
+use super::{Store, Tx};
+use crate::domain::id::PushId;
+use crate::error::Result;
+
+/// What stands before every name, because the locks of a database may have other users.
+const OURS: &str = "fanfare ";
+
+impl Store {
+    /// Begins a transaction that may write and has the Pushers to itself: what it reads of them and of who builds on
+    /// whom is true until it ends. Everything that makes, changes or removes a Pusher begins here; reading and pushing
+    /// go on meanwhile.
+    ///
+    /// # Errors
+    /// If no connection is free in time, or the database fails.
+    pub async fn edit(&self) -> Result<Tx> {
+        let mut tx = self.write().await?;
+        tx.take_turn("pushers").await?;
+        Ok(tx)
+    }
+}
+
+impl Tx {
+    /// From here to its end this transaction alone starts, skips or revokes held steps of a push. Workers may claim its
+    /// waiting tasks meanwhile.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn alone_with(&mut self, push: &PushId) -> Result<()> {
+        self.take_turn(push.as_str()).await
+    }
+
+    async fn take_turn(&mut self, name: &str) -> Result<()> {
+        if let Self::Postgres(tx) = self {
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(format!("{OURS}{name}"))
+                .execute(&mut **tx)
+                .await?;
+        }
+        Ok(())
+    }
+}
