@@ -82,6 +82,8 @@ async fn every_operation_asks_for_the_scope_that_the_document_names() {
             assert_eq!(refused, needed.is_some_and(|needed| needed != held), "{held} {method} {path} {}", answer.body);
             if refused {
                 assert_eq!(answer.body["data"], json!({ "scope": needed }));
+                let told = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", needed.unwrap());
+                assert_eq!(answer.header("www-authenticate"), Some(&*told));
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 pub struct Lent {
     /// The Pusher.
     pub lender: PusherId,
-    /// What it comes to with nothing given: where it would send its secrets by itself.
+    /// What it comes to with nothing given, or what its owner has built on it does: where they send its secrets.
     pub own: Params,
 }
 
@@ -35,10 +35,12 @@ pub fn lent(
     let levels = levels(target, position);
     let mut found: Vec<Lent> = Vec::new();
     for (at, level) in levels.iter().enumerate().filter(|(_, level)| level.shared) {
-        let above = levels[..at].iter().map(|level| level.owner).map(Some).chain([caller]);
-        let strangers = above.into_iter().any(|owner| owner != Some(level.owner));
+        // Upwards, as far as it is its owner who speaks.
+        let own = levels[..at].iter().rev().take_while(|above| above.owner == level.owner).count();
+        let top = at - own;
+        let strangers = top > 0 || caller != Some(level.owner);
         if strangers && gives_a_secret(delivery, level.id) {
-            found.push(Lent { lender: level.id.clone(), own: alone(target, position, at, now) });
+            found.push(Lent { lender: level.id.clone(), own: alone(target, position, top, now) });
         }
     }
     found
