@@ -32,7 +32,10 @@ pub fn lent(
     caller: Option<&AccountId>,
     now: Timestamp,
 ) -> Vec<Lent> {
-    let levels = levels(target, position);
+    if !levels(target, position).any(|level| level.shared) {
+        return Vec::new();
+    }
+    let levels: Vec<Level<'_>> = levels(target, position).collect();
     let mut found: Vec<Lent> = Vec::new();
     for (at, level) in levels.iter().enumerate().filter(|(_, level)| level.shared) {
         // Upwards, as far as it is its owner who speaks.
@@ -53,7 +56,7 @@ fn gives_a_secret(delivery: &Delivery, pusher: &PusherId) -> bool {
 }
 
 /// The levels from the Pusher called down to the one above the Service.
-fn levels(target: &Target, position: usize) -> Vec<Level<'_>> {
+fn levels(target: &Target, position: usize) -> impl Iterator<Item = Level<'_>> {
     let (above, group, chain) = match target {
         Target::Single(chain) => (&[][..], None, Some(chain)),
         Target::Group { presets, group, chains } => (&presets[..], Some(group), chains.get(position)),
@@ -62,7 +65,7 @@ fn levels(target: &Target, position: usize) -> Vec<Level<'_>> {
     let group = group.map(|group| Level { id: &group.id, owner: &group.owner, shared: group.shared });
     let below = chain.into_iter().flat_map(|chain| &chain.presets);
     let below = below.map(|preset| Level { id: &preset.id, owner: &preset.owner, shared: preset.shared });
-    above.chain(group).chain(below).collect()
+    above.chain(group).chain(below)
 }
 
 /// What the chain from a level on comes to by itself.
