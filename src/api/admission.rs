@@ -76,7 +76,9 @@ where
             return self.routes.call(request).await.map(Into::into);
         };
         match self.let_in(&request, operation.access).await {
-            Ok(Some(caller)) => drop(request.set_data(caller)),
+            Ok(Some(caller)) => {
+                request.set_data(caller);
+            }
             Ok(None) => {}
             Err(refused) => {
                 let mut refused = poem::Error::from(refused);

@@ -342,6 +342,10 @@ impl From<Error> for ApiError {
             Error::ScopeMissing(scope) => {
                 Self::new(StatusCode::FORBIDDEN, "scope_missing", messages::scope_missing(messages::language(), scope))
                     .with_data(json!({ "scope": scope.as_str() }))
+                    .with_header(
+                        header::WWW_AUTHENTICATE,
+                        format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.as_str()),
+                    )
             }
             Error::Limited { limit, retry_after } => Self::limited(limit, retry_after),
             Error::Busy { retry_after } => Self::busy(retry_after),

@@ -17,7 +17,7 @@ pub fn params_of_preset(preset: &Preset, target: Option<&Target>) -> Params {
             (Some(Target::Single(chain)), Ok(_)) => {
                 Name::parse(given).map(|name| vec![(&*chain.service, name)]).unwrap_or_default()
             }
-            (Some(Target::Group { group, chains, .. }), Ok(name)) => dealt(group, chains, name),
+            (Some(Target::Group { group, chains, .. }), Ok(name)) => dealt(group, chains, &name),
             _ => Vec::new(),
         };
         *value = as_shown(value, &reached);
@@ -42,7 +42,7 @@ pub fn group_for_others(group: &Group, target: Option<&Target>) -> Group {
 }
 
 /// The Services that a name in front of a Group may reach, and what it is called there.
-fn dealt<'a>(group: &Group, chains: &'a [Chain], name: Name<'a>) -> Vec<(&'a ServiceSpec, Name<'a>)> {
+fn dealt<'a>(group: &Group, chains: &'a [Chain], name: &Name<'a>) -> Vec<(&'a ServiceSpec, Name<'a>)> {
     let service = |at: usize| chains.get(at).map(|chain| &*chain.service);
     if let Some((member, inner)) = name.split_member() {
         let inner = Name { base: inner.base.into_owned().into(), hole: inner.hole };
@@ -50,7 +50,7 @@ fn dealt<'a>(group: &Group, chains: &'a [Chain], name: Name<'a>) -> Vec<(&'a Ser
     }
     // A modifier of a mapped name fills what the map then hands on.
     let mapped = group.param_map.iter().filter(|(mapped, _)| {
-        Name::parse(mapped).is_ok_and(|mapped| mapped.base == name.base && (mapped == name || mapped.hole.is_none()))
+        Name::parse(mapped).is_ok_and(|mapped| mapped.base == name.base && (mapped == *name || mapped.hole.is_none()))
     });
     let mut reached: Vec<_> = mapped
         .flat_map(|(_, targets)| targets)

@@ -63,6 +63,10 @@ pub async fn create(
 /// # Errors
 /// If the caller has no such token, or the database fails.
 pub async fn withdraw(engine: &Engine, caller: &Caller, id: &str) -> Result<()> {
+    // PostgreSQL takes NUL in no text, and no id holds one.
+    if id.contains('\0') {
+        return Err(Error::NotFound("token"));
+    }
     let mut tx = engine.store.write().await?;
     let name = tx.delete_api_token(&caller.account.id, id).await?.ok_or(Error::NotFound("token"))?;
     tx.audit(&engine.event(&caller.who(), AuditAction::TokenWithdrawn).to(id, &name)).await?;

@@ -67,7 +67,7 @@ impl Service {
         let scope = Scope { spec: &self.spec, params, env: &env };
         match &self.body {
             Body::Http(request) => request.url.place(&scope),
-            Body::Smtp(mail) => mail.destination(&scope),
+            Body::Smtp(mail) => mail.place(&scope),
         }
     }
 

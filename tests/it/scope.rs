@@ -71,22 +71,28 @@ fn the_table_of_scopes_names_every_operation_and_no_other() {
 
 async fn every_operation_asks_for_the_scope_that_the_document_names() {
     let world = World::start().await;
-    let ann = world.user("ann").await;
-    let tokens = [("push", &["push"]), ("read", &["read"]), ("manage", &["manage"])];
-    for (held, scopes) in tokens {
-        let client = token(&ann, scopes).await;
+    // Each call by an account of its own: some end the session, or more.
+    let mut accounts = 0;
+    let mut somebody = async || {
+        accounts += 1;
+        world.user(&format!("user{accounts}")).await
+    };
+    for held in ["push", "read", "manage"] {
         for (method, path, operation) in operations() {
+            let client = token(&somebody().await, &[held]).await;
             let needed = operation.get("x-required-scope").and_then(Value::as_str);
             let answer = client.send(&method, &filled(&path), None, b"").await;
             let refused = answer.refusal() == (403, "scope_missing");
             assert_eq!(refused, needed.is_some_and(|needed| needed != held), "{held} {method} {path} {}", answer.body);
             if refused {
                 assert_eq!(answer.body["data"], json!({ "scope": needed }));
+                let told = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", needed.unwrap());
+                assert_eq!(answer.header("www-authenticate"), Some(&*told));
             }
         }
     }
     for (method, path, _) in operations() {
-        let answer = ann.send(&method, &filled(&path), None, b"").await;
+        let answer = somebody().await.send(&method, &filled(&path), None, b"").await;
         assert_ne!(answer.code(), "scope_missing", "a session may do everything: {method} {path}");
     }
 }

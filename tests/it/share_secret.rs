@@ -16,6 +16,7 @@ both!(
     a_channel_that_repeats_the_secret_tells_nobody,
     a_secret_is_sent_nowhere_else,
     a_secret_in_a_group_is_sent_nowhere_else,
+    a_password_is_not_sent_in_clear_for_a_stranger,
     an_owner_sends_their_own_secret_wherever_they_like,
     a_private_preset_shows_an_admin_masks,
 );
@@ -197,13 +198,38 @@ async fn a_secret_in_a_group_is_sent_nowhere_else() {
     assert!(thief.requests().is_empty());
 }
 
+async fn a_password_is_not_sent_in_clear_for_a_stranger() {
+    let scene = Scene::start().await;
+    let params = json!({
+        "host": "127.0.0.1", "port": scene.sink.port(), "security": "tls", "username": "ann", "password": SECRET,
+        "from": "ann@example.com", "to": "ann@example.com",
+    });
+    let id = scene.ann.preset("email", params).await;
+    share(&scene.ann, "preset", &id).await;
+    let bob = scene.world.user("bob").await;
+    for change in [json!({ "security": "none" }), json!({ "host": "127.0.0.2" }), json!({ "port": 9 })] {
+        let refused = bob.push(&id, with(change, json!({ "content": "c" }))).await;
+        assert_eq!(refused.refusal(), (422, "address_is_final"), "{}", refused.body);
+    }
+    bob.pushed(&id, json!({ "to": "bob@example.com", "content": "c", "delay": 3600 })).await;
+}
+
 async fn an_owner_sends_their_own_secret_wherever_they_like() {
     let scene = Scene::start().await;
     let id = lent(&scene).await;
     let other = HttpSink::start().await;
     let own = scene.ann.preset(&id, webhook(&other)).await;
-    scene.ann.pushed(&own, json!({ "content": "c" })).await;
-    assert_eq!(other.next().await.header("x-key"), Some(SECRET));
+    // Whoever pushes to it: the address is the owner's. Another one is not.
+    for client in [&scene.ann, &scene.ann.anonymous(), &scene.world.user("bob").await] {
+        client.pushed(&own, json!({ "content": "c" })).await;
+        assert_eq!(other.next().await.header("x-key"), Some(SECRET));
+    }
+    for client in [scene.ann.anonymous(), scene.world.user("bob").await] {
+        let refused = client.push(&own, webhook(&scene.sink)).await;
+        assert_eq!(refused.refusal(), (422, "address_is_final"));
+    }
+    scene.ann.pushed(&own, webhook(&scene.sink)).await;
+    assert_eq!(scene.sink.next().await.header("x-key"), Some(SECRET));
     scene.ann.pushed(&id, webhook(&other)).await;
     assert_eq!(other.next().await.header("x-key"), Some(SECRET));
 }

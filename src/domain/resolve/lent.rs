@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 pub struct Lent {
     /// The Pusher.
     pub lender: PusherId,
-    /// What it comes to with nothing given: where it would send its secrets by itself.
+    /// What it comes to with nothing given, or what its owner has built on it does: where they send its secrets.
     pub own: Params,
 }
 
@@ -32,13 +32,18 @@ pub fn lent(
     caller: Option<&AccountId>,
     now: Timestamp,
 ) -> Vec<Lent> {
-    let levels = levels(target, position);
+    if !levels(target, position).any(|level| level.shared) {
+        return Vec::new();
+    }
+    let levels: Vec<Level<'_>> = levels(target, position).collect();
     let mut found: Vec<Lent> = Vec::new();
     for (at, level) in levels.iter().enumerate().filter(|(_, level)| level.shared) {
-        let above = levels[..at].iter().map(|level| level.owner).map(Some).chain([caller]);
-        let strangers = above.into_iter().any(|owner| owner != Some(level.owner));
+        // Upwards, as far as it is its owner who speaks.
+        let own = levels[..at].iter().rev().take_while(|above| above.owner == level.owner).count();
+        let top = at - own;
+        let strangers = top > 0 || caller != Some(level.owner);
         if strangers && gives_a_secret(delivery, level.id) {
-            found.push(Lent { lender: level.id.clone(), own: alone(target, position, at, now) });
+            found.push(Lent { lender: level.id.clone(), own: alone(target, position, top, now) });
         }
     }
     found
@@ -51,7 +56,7 @@ fn gives_a_secret(delivery: &Delivery, pusher: &PusherId) -> bool {
 }
 
 /// The levels from the Pusher called down to the one above the Service.
-fn levels(target: &Target, position: usize) -> Vec<Level<'_>> {
+fn levels(target: &Target, position: usize) -> impl Iterator<Item = Level<'_>> {
     let (above, group, chain) = match target {
         Target::Single(chain) => (&[][..], None, Some(chain)),
         Target::Group { presets, group, chains } => (&presets[..], Some(group), chains.get(position)),
@@ -60,7 +65,7 @@ fn levels(target: &Target, position: usize) -> Vec<Level<'_>> {
     let group = group.map(|group| Level { id: &group.id, owner: &group.owner, shared: group.shared });
     let below = chain.into_iter().flat_map(|chain| &chain.presets);
     let below = below.map(|preset| Level { id: &preset.id, owner: &preset.owner, shared: preset.shared });
-    above.chain(group).chain(below).collect()
+    above.chain(group).chain(below)
 }
 
 /// What the chain from a level on comes to by itself.
