@@ -15,7 +15,6 @@ use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use tokio::sync::oneshot;
 
-use crate::api;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
@@ -30,6 +29,7 @@ use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
 use crate::store::{Location, Store};
+use crate::{api, jobs};
 
 /// How long open connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -61,6 +61,8 @@ pub struct Tuning {
     pub attempt_timeout: Duration,
     /// How long a claim holds.
     pub lease: Duration,
+    /// Time for running attempts to end when the server stops.
+    pub stop_grace: Duration,
 }
 
 impl Tuning {
@@ -69,7 +71,7 @@ impl Tuning {
         let retries = RetrySchedule { waits: config.delivery.retry_waits(), ..RetrySchedule::default() };
         // A lease that has ended is noticed at the next look.
         let lease = config.delivery.take_over().saturating_sub(TAKE_OVER_EVERY);
-        Self { retries, attempt_timeout: config.delivery.attempt_timeout(), lease }
+        Self { retries, attempt_timeout: config.delivery.attempt_timeout(), lease, stop_grace: jobs::GRACE }
     }
 }
 
@@ -102,6 +104,7 @@ impl App {
     /// As `start`.
     pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
         let lock = prepare_data_dir(config)?;
+        let stop_grace = tuning.stop_grace;
         let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {
             // The lock proves that whoever had claimed something is gone.
@@ -123,7 +126,7 @@ impl App {
         if let Some(news) = engine.store.join(&name) {
             tokio::spawn(nodes::follow_news(engine.clone(), news));
         }
-        let workers = Workers::start(engine.clone(), name);
+        let workers = Workers::start(engine.clone(), name, stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
         let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes());
         let stopped = async move {

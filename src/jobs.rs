@@ -1,13 +1,13 @@
 //! The workers: apalis runs them over a backend of our own on the task table; each job is "deliver this task".
 //!
-//! A claimer takes due tasks, never more than can start at once; a finisher records outcomes in groups. Neither polls:
-//! the claimer sleeps until there is news or the next task is due.
+//! A claimer takes due tasks, never more than can start at once; a finisher records outcomes in groups, and nothing is
+//! claimed while they cannot be recorded. Neither polls: the claimer sleeps until there is news or the next task is due.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tower_layer::Identity;
 
 use crate::domain::time::Timestamp;
+use crate::error::Error;
 use crate::flow::Engine;
 use crate::flow::deliver::{deliver, interrupted};
 use crate::flow::nodes::agree_on_time;
@@ -30,44 +31,60 @@ pub const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
 const SURVEY_SHARED: u32 = 2;
 const SURVEY_ALONE: u32 = 12;
 /// How long running attempts may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(20);
-/// Most outcomes in one commit, and most that may wait for one.
+pub const GRACE: Duration = Duration::from_secs(20);
+/// How long recording what ended and handing back the rest may take after that.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+/// For so long after the database could not be written to, no lease counts as ended: its holder, here or on another
+/// node, first gets to record what ended meanwhile.
+const AFTER_OUTAGE: Duration = Duration::from_secs(10);
+/// Most outcomes in one commit, and most that wait for one.
 const MOST_FINISHES: usize = 256;
+/// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
+const MOST_REFUSALS: u32 = 3;
+/// How long to wait after a claim that failed.
+const CLAIM_AGAIN: Duration = Duration::from_millis(500);
 
 /// The running workers of this node.
 pub struct Workers {
     stop: watch::Sender<bool>,
     done: JoinHandle<()>,
+    grace: Duration,
 }
 
 impl Workers {
-    /// Starts claiming and delivering, as a worker of this name, which no other process may have.
-    pub fn start(engine: Arc<Engine>, name: String) -> Self {
+    /// Starts claiming and delivering, as a worker of this name, which no other process may have. Attempts get `grace`
+    /// to end when it stops.
+    pub fn start(engine: Arc<Engine>, name: String, grace: Duration) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let done = tokio::spawn(run(engine, name, stopping));
-        Self { stop, done }
+        let done = tokio::spawn(run(engine, name, stopping, grace));
+        Self { stop, done, grace }
     }
 
-    /// Stops claiming, lets what runs end, and hands the rest back.
-    pub async fn stop(self) {
+    /// Stops claiming, lets what runs end for a while, breaks off what does not, and hands the rest back.
+    pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        if tokio::time::timeout(GRACE, self.done).await.is_err() {
+        if tokio::time::timeout(self.grace + LAST_WRITES, &mut self.done).await.is_err() {
             tracing::error!("the workers did not stop in time; their leases will be taken over");
+            self.done.abort();
         }
     }
 }
 
-async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bool>) {
-    let (finishes, finished) = mpsc::channel(MOST_FINISHES * 4);
-    let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished));
+async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bool>, grace: Duration) {
     let capacity = engine.concurrency.max(1);
+    // A place is free again once its outcome is in here, so this bounds what a crash can repeat.
+    let (finishes, finished) = mpsc::channel(capacity.min(MOST_FINISHES));
+    let (stuck, recording) = watch::channel(false);
+    let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
-    let claimer = tokio::spawn(claim_due(engine.clone(), name.clone(), claims, stopping.clone()));
-    let sweeper = tokio::spawn(sweep(engine.clone(), stopping.clone()));
+    let claimer = tokio::spawn(claim_due(engine.clone(), name.clone(), claims, recording.clone(), stopping.clone()));
+    let sweeper = tokio::spawn(sweep(engine.clone(), recording, stopping.clone()));
+    let (cut, cutting) = watch::channel(false);
+    let cutter = tokio::spawn(cut_after(grace, cut, stopping.clone()));
 
     let handler = {
         let engine = engine.clone();
-        move |task: Claimed| deliver_and_record(engine.clone(), task, finishes.clone())
+        move |task: Claimed| deliver_and_record(engine.clone(), task, finishes.clone(), cutting.clone())
     };
     let worker = WorkerBuilder::new(name.as_str()).backend(TaskBackend { claimed }).build(handler);
     let stopped = async move {
@@ -79,45 +96,104 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
         tracing::debug!(%error, "the worker ended");
     }
     engine.working.store(false, Ordering::SeqCst);
+    cutter.abort();
     let _ = claimer.await;
     sweeper.abort();
     // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
     let _ = finisher.await;
     match engine.store.hand_back(&name).await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "handed back {count} tasks that had not started"),
+        Ok(tasks) if tasks.is_empty() => {}
+        Ok(tasks) => tracing::info!(count = tasks.len(), "handed back {} tasks that had not ended", tasks.len()),
         Err(error) => tracing::warn!(?error, "tasks could not be handed back; their leases will end"),
     }
 }
 
-/// One job. A panic in a delivery is an attempt that went wrong, and touches no other.
-async fn deliver_and_record(engine: Arc<Engine>, task: Claimed, finishes: mpsc::Sender<Finish>) {
-    let attempt = tokio::spawn({
+/// Says that attempts must break off, so long after the server was told to stop.
+async fn cut_after(grace: Duration, cut: watch::Sender<bool>, mut stopping: watch::Receiver<bool>) {
+    becomes(&mut stopping, true).await;
+    tokio::time::sleep(grace).await;
+    let _ = cut.send(true);
+}
+
+/// Waits until a flag has this value; for ever if nobody is left to set it.
+async fn becomes(flag: &mut watch::Receiver<bool>, value: bool) {
+    if flag.wait_for(|now| *now == value).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One job. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
+/// outcome: it is handed back, and the next attempt carries the same `Idempotency-Key`.
+async fn deliver_and_record(
+    engine: Arc<Engine>,
+    task: Claimed,
+    finishes: mpsc::Sender<Finish>,
+    mut cutting: watch::Receiver<bool>,
+) {
+    let mut attempt = tokio::spawn({
         let (engine, task) = (engine.clone(), task.clone());
         async move { deliver(&engine, &task).await }
     });
-    let finish = match attempt.await {
+    let ended = tokio::select! {
+        ended = &mut attempt => ended,
+        () = becomes(&mut cutting, true) => {
+            attempt.abort();
+            // Once it is handed back, nothing more of it may go out from here.
+            let _ = attempt.await;
+            tracing::warn!(task_id = %task.id, "the attempt at task {} was broken off by the stop", task.id);
+            return;
+        }
+    };
+    let finish = match ended {
         Ok(finish) => finish,
         Err(error) => {
             tracing::error!(task_id = %task.id, %error, "a delivery panicked");
             interrupted(&engine, &task)
         }
     };
-    engine.store.signal().ended(&task.lane);
     // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
     let _ = finishes.send(finish).await;
+    engine.store.signal().ended(&task.lane);
 }
 
-async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receiver<Finish>) {
+async fn record_finishes(store: Store, name: String, mut finished: mpsc::Receiver<Finish>, stuck: watch::Sender<bool>) {
     let mut group = Vec::with_capacity(MOST_FINISHES);
     while finished.recv_many(&mut group, MOST_FINISHES).await > 0 {
-        let mut pause = Duration::from_millis(100);
-        while let Err(error) = store.finish(&name, &group).await {
-            tracing::warn!(?error, count = group.len(), "outcomes could not be recorded yet");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
+        record_group(&store, &name, &group, &stuck).await;
+        stuck.send_if_modified(std::mem::take);
         group.clear();
+    }
+}
+
+/// Returns once the outcomes are recorded, however long that takes: what arrived must not be sent again. Only an outcome
+/// that the database does not take as such is given up, so that it does not stop all others.
+async fn record_group(store: &Store, name: &str, group: &[Finish], stuck: &watch::Sender<bool>) {
+    let mut pause = Duration::from_millis(100);
+    let mut refused = 0;
+    while let Err(error) = store.finish(name, group).await {
+        stuck.send_replace(true);
+        refused += u32::from(!matches!(error, Error::Busy { .. }));
+        if refused > MOST_REFUSALS {
+            return record_apart(store, name, group, stuck).await;
+        }
+        tracing::warn!(?error, count = group.len(), "{} outcomes could not be recorded yet", group.len());
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Finds the outcome in a group that cannot be recorded, and has its task fail with nothing but a code.
+async fn record_apart(store: &Store, name: &str, group: &[Finish], stuck: &watch::Sender<bool>) {
+    if let [finish] = group {
+        tracing::error!(task_id = %finish.id, "the outcome of task {} cannot be recorded; it counts as failed", finish.id);
+        let plain = finish.unrecordable();
+        if let Err(error) = store.finish(name, &[plain]).await {
+            tracing::error!(?error, task_id = %finish.id, "nor can that; task {} runs again", finish.id);
+        }
+        return;
+    }
+    for finish in group {
+        Box::pin(record_group(store, name, std::slice::from_ref(finish), stuck)).await;
     }
 }
 
@@ -126,6 +202,7 @@ async fn claim_due(
     engine: Arc<Engine>,
     name: String,
     claims: mpsc::Sender<Task<Claimed>>,
+    mut recording: watch::Receiver<bool>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let signal = engine.store.signal().clone();
@@ -133,6 +210,14 @@ async fn claim_due(
     loop {
         if *stopping.borrow() {
             return;
+        }
+        if *recording.borrow() {
+            // What is started now could not be recorded either, and would run again.
+            tokio::select! {
+                () = becomes(&mut recording, false) => {}
+                _ = stopping.changed() => {}
+            }
+            continue;
         }
         let now = engine.clock.now();
         let picks = signal.agenda().picks(now.0);
@@ -155,8 +240,11 @@ async fn claim_due(
             }
             Err(error) => {
                 tracing::warn!(?error, "due tasks could not be claimed");
-                let again = now.plus_ms(500).0;
-                signal.note(picks.iter().map(|(lane, _)| (lane.as_str(), again)));
+                signal.note(picks.iter().map(|(lane, _)| (lane.as_str(), now.0)));
+                tokio::select! {
+                    () = tokio::time::sleep(CLAIM_AGAIN) => {}
+                    _ = stopping.changed() => {}
+                }
             }
         }
     }
@@ -197,25 +285,36 @@ async fn hand_over(
 }
 
 /// Takes over what dead workers left, and surveys the lanes, at intervals; both are safety nets.
-async fn sweep(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+async fn sweep(engine: Arc<Engine>, recording: watch::Receiver<bool>, mut stopping: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(TAKE_OVER_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rounds: u32 = 0;
+    let mut leases_stand_until = None;
     loop {
         tokio::select! {
             _ = every.tick() => {}
             _ = stopping.changed() => return,
         }
-        match engine.store.take_over(engine.clock.now()).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "took over {count} tasks whose worker was gone"),
-            Err(error) => tracing::warn!(?error, "leases could not be checked"),
+        let mut well = !*recording.borrow();
+        if well && leases_stand_until.is_none_or(|until| until <= Instant::now()) {
+            match engine.store.take_over(engine.clock.now()).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "took over {count} tasks whose worker was gone"),
+                Err(error) => {
+                    tracing::warn!(?error, "leases could not be checked");
+                    well = false;
+                }
+            }
         }
         if let Err(error) = agree_on_time(&engine).await {
             tracing::warn!(?error, "the database's time could not be asked for");
         }
-        // The first round tells the agenda what waited before this process began. A node that died may not have told
-        // the others what it took in last.
+        if !well {
+            leases_stand_until = Some(Instant::now() + AFTER_OUTAGE);
+            rounds = 0;
+        }
+        // The first round tells the agenda what waited before this process began, or what it was not told in an outage;
+        // a node that died may not have told the others what it took in last.
         let every = if engine.store.is_shared() { SURVEY_SHARED } else { SURVEY_ALONE };
         if rounds.is_multiple_of(every)
             && let Err(error) = engine.store.survey().await

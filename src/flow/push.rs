@@ -58,8 +58,14 @@ pub async fn push(
     call: &Call,
     key: Option<&IdempotencyKey>,
 ) -> Result<Accepted> {
+    engine.store.takes_pushes()?;
     let reading = engine.pushers.begin();
-    let root = engine.pusher(id).await?.ok_or(Error::NotFound("pusher"))?;
+    let found = engine.pusher(id).await.inspect_err(|error| {
+        if matches!(error, Error::Busy { .. }) {
+            engine.store.suspect();
+        }
+    });
+    let root = found?.ok_or(Error::NotFound("pusher"))?;
     permit(engine, caller, &root)?;
     let holder = holder(caller, &root);
     let now = engine.clock.now();

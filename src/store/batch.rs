@@ -1,59 +1,35 @@
 //! Group commit: pushes that arrive together share one transaction, so that a durable answer costs a fraction of a
 //! flush to disk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::idempotency::{self, NewKey, Recorded};
-use super::rows::{MOST_ROWS, Rows};
+use super::group::{Entry, Group};
+use super::idempotency::{NewKey, Recorded};
+use super::rows::MOST_ROWS;
 use super::tasks::NewTask;
-use super::{Db, Signal, Tx, directly, on};
-use crate::domain::task::TaskState;
+use super::trouble::in_time;
+use super::{Db, Signal};
 use crate::error::{Error, Result};
 
 /// Most pushes that may queue for a commit before callers are turned away.
 const MOST_QUEUED: usize = 8192;
-
-static INSERT: Rows = Rows::new(
-    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
-     created_at) VALUES ",
-    &[""; 11],
-    "",
-);
-
-struct Entry {
-    tasks: Vec<NewTask>,
-    key: Option<NewKey>,
-    done: Done,
-}
-
-/// Where a caller waits; nothing means that the database did not take the push.
-type Done = oneshot::Sender<Option<Recorded>>;
-
-/// A push with a key, and what became of it.
-struct Keyed {
-    key: NewKey,
-    tasks: Vec<NewTask>,
-    done: Done,
-    recorded: Recorded,
-}
-
-/// What is committed together.
-struct Group {
-    /// The tasks of pushes without a key.
-    tasks: Vec<NewTask>,
-    /// Who waits for these.
-    callers: Vec<Done>,
-    keyed: Vec<Keyed>,
-}
+/// Longest that a push waits for its commit.
+const MOST_WAIT: Duration = Duration::from_secs(10);
+/// When a push may come again that the database could not take.
+const UNTIL_BETTER: Duration = Duration::from_secs(5);
 
 /// Hands tasks to the one writer that commits them in groups.
 #[derive(Clone)]
 pub(super) struct Recorder {
     entries: mpsc::Sender<Entry>,
+    /// Whether the database does not take writes at present, so that nobody need wait to find out.
+    refuses: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -64,10 +40,12 @@ impl Recorder {
     /// If the system gives no thread.
     pub(super) fn start(db: Db, signal: Arc<Signal>) -> std::io::Result<Self> {
         let (entries, arrived) = mpsc::channel(MOST_QUEUED);
+        let refuses = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let write = move || runtime.block_on(write_groups(db, signal, arrived));
+        let mut writer = Writer { db, signal, refuses: refuses.clone(), arrived };
+        let write = move || go_on_after_panics(|| runtime.block_on(writer.write_groups()));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
-        Ok(Self { entries })
+        Ok(Self { entries, refuses })
     }
 
     /// Returns once the tasks are durable, unless the push's key is taken.
@@ -75,206 +53,132 @@ impl Recorder {
         if tasks.is_empty() && key.is_none() {
             return Ok(Recorded::Fresh);
         }
+        self.check()?;
         let (done, committed) = oneshot::channel();
-        let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
-        self.entries.try_send(Entry { tasks, key, done }).map_err(|_| busy())?;
-        committed.await.ok().flatten().ok_or_else(busy)
+        self.entries
+            .try_send(Entry { tasks, key, done })
+            .map_err(|_| Error::Busy { retry_after: Duration::from_secs(1) })?;
+        match tokio::time::timeout(MOST_WAIT, committed).await {
+            Ok(Ok(Some(recorded))) => Ok(recorded),
+            // In the last two cases it is not known whether they are recorded.
+            Ok(Ok(None) | Err(_)) | Err(_) => Err(Error::Busy { retry_after: UNTIL_BETTER }),
+        }
+    }
+
+    /// An error if nothing can be recorded at present.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.refuses() { Err(Error::Busy { retry_after: UNTIL_BETTER }) } else { Ok(()) }
+    }
+
+    /// Somebody found the database gone: refuses until a write has succeeded, beginning with one that is tried now.
+    pub(super) fn suspect(&self) {
+        let (done, _) = oneshot::channel();
+        if !self.refuses.swap(true, Ordering::Relaxed) {
+            // With a full queue there is enough to try.
+            let _ = self.entries.try_send(Entry { tasks: Vec::new(), key: None, done });
+        }
+    }
+
+    /// Whether the last group could not be recorded and nothing has been written since.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 }
 
-async fn write_groups(db: Db, signal: Arc<Signal>, mut arrived: mpsc::Receiver<Entry>) {
-    let mut waiting = VecDeque::with_capacity(MOST_ROWS);
-    let mut fresh = Vec::with_capacity(MOST_ROWS);
-    loop {
-        // What was left over goes first; only an empty table waits for more.
-        if waiting.is_empty() && arrived.recv_many(&mut fresh, MOST_ROWS).await == 0 {
-            return;
-        }
-        waiting.extend(fresh.drain(..));
-        while waiting.len() < MOST_ROWS
-            && let Ok(entry) = arrived.try_recv()
-        {
-            waiting.push_back(entry);
-        }
-        let Group { tasks, callers, mut keyed } = next_group(&mut waiting);
-        let committed = match insert_group(&db, tasks, &mut keyed).await {
-            Ok(due) => {
-                signal.announce(due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-                true
+/// Runs the work again after each panic; those whom it was about to answer are told that it is busy.
+fn go_on_after_panics(mut work: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
+        tracing::error!("the recorder panicked; it goes on with the next pushes");
+    }
+}
+
+/// The one writer.
+struct Writer {
+    db: Db,
+    signal: Arc<Signal>,
+    refuses: Arc<AtomicBool>,
+    arrived: mpsc::Receiver<Entry>,
+}
+
+impl Writer {
+    async fn write_groups(&mut self) {
+        // After a panic this may be left over.
+        self.refuses.store(false, Ordering::Relaxed);
+        let mut waiting = VecDeque::with_capacity(MOST_ROWS);
+        let mut fresh = Vec::with_capacity(MOST_ROWS);
+        loop {
+            // What was left over goes first; only an empty table waits for more.
+            if waiting.is_empty() && self.arrived.recv_many(&mut fresh, MOST_ROWS).await == 0 {
+                return;
             }
-            Err(error) => {
-                let pushes = callers.len() + keyed.len();
-                tracing::error!(?error, pushes, "pushes could not be recorded and were refused");
-                false
+            waiting.extend(fresh.drain(..));
+            while waiting.len() < MOST_ROWS
+                && let Ok(entry) = self.arrived.try_recv()
+            {
+                waiting.push_back(entry);
             }
-        };
-        // A caller that went away does not need the answer.
-        for caller in callers {
-            let _ = caller.send(committed.then_some(Recorded::Fresh));
-        }
-        for push in keyed {
-            let _ = push.done.send(committed.then_some(push.recorded));
-        }
-    }
-}
-
-/// As many whole pushes as one statement takes, and at least one: a push is never split between two commits.
-fn next_group(waiting: &mut VecDeque<Entry>) -> Group {
-    let (tasks, callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
-    let mut group = Group { tasks, callers, keyed: Vec::new() };
-    let mut count = 0;
-    while let Some(Entry { tasks, key, done }) = waiting
-        .pop_front_if(|entry| count == 0 || (count + entry.tasks.len() <= MOST_ROWS && group.keyed.len() < MOST_ROWS))
-    {
-        count += tasks.len();
-        match key {
-            None => {
-                group.tasks.extend(tasks);
-                group.callers.push(done);
+            let mut group = Group::next(&mut waiting);
+            let due = group.due();
+            let due = || due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at));
+            let committed = in_time(group.insert(&self.db)).await;
+            match &committed {
+                Ok(()) => {
+                    self.refuses.store(false, Ordering::Relaxed);
+                    self.signal.announce(due());
+                }
+                Err(error) => {
+                    // They may be there even if the answer was lost; the agenda takes hints.
+                    self.signal.note(due());
+                    match error {
+                        Error::Busy { .. } => self.refuses.store(true, Ordering::Relaxed),
+                        _ => tracing::error!(
+                            ?error,
+                            pushes = group.len(),
+                            "pushes could not be recorded and were refused"
+                        ),
+                    }
+                }
             }
-            Some(key) => group.keyed.push(Keyed { key, tasks, done, recorded: Recorded::KeyTaken }),
-        }
-    }
-    group
-}
-
-/// Each lane with a task that waits, and when its first one is due.
-fn earliest(tasks: &[NewTask]) -> HashMap<String, i64> {
-    let mut lanes: HashMap<String, i64> = HashMap::new();
-    for task in tasks.iter().filter(|task| task.state == TaskState::Waiting) {
-        match lanes.get_mut(&task.lane) {
-            Some(first) => *first = (*first).min(task.run_at.0),
-            None => {
-                lanes.insert(task.lane.clone(), task.run_at.0);
+            group.answer(committed.is_ok());
+            if self.refuses.load(Ordering::Relaxed) {
+                self.refuse_until_better(&mut waiting).await;
             }
         }
     }
-    lanes
-}
 
-/// Binds the columns of one task.
-macro_rules! bind_task {
-    ($query:expr, $task:expr) => {{
-        let task = $task;
-        $query
-            .bind(task.id.into_string())
-            .bind(task.owner.into_string())
-            .bind(task.pusher_id.into_string())
-            .bind(task.service)
-            .bind(task.name)
-            .bind(task.fallback)
-            .bind(task.state.as_str())
-            .bind(task.lane)
-            .bind(task.run_at.0)
-            .bind(task.payload)
-            .bind(task.created_at.0)
-    }};
-}
-
-/// Inserts a group in one commit, except the pushes whose key is taken, and marks the others as recorded. Answers when
-/// each lane is due.
-async fn insert_group(db: &Db, tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<HashMap<String, i64>> {
-    if keyed.is_empty() {
-        let due = earliest(&tasks);
-        insert(db, tasks).await?;
-        return Ok(due);
-    }
-    let mut tx = db.write().await?;
-    let tasks = take_keys(&mut tx, db, tasks, keyed).await?;
-    let due = earliest(&tasks);
-    insert_within(&mut tx, db, tasks).await?;
-    tx.commit().await?;
-    Ok(due)
-}
-
-/// Adds to `tasks` those of the pushes whose key was free.
-async fn take_keys(tx: &mut Tx, db: &Db, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
-    let mut free = idempotency::take(tx, db, keys_in_order(keyed)).await?;
-    for push in keyed {
-        // Only the first push of a key finds it.
-        if free.remove(&push.key.hash) {
-            tasks.append(&mut push.tasks);
-            push.recorded = Recorded::Fresh;
-        }
-    }
-    Ok(tasks)
-}
-
-/// Puts pushes in the order of their keys; answers each key once, that of the push that arrived first.
-fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
-    // A stable sort: what arrived first stays before the others of its key.
-    keyed.sort_by(|one, other| one.key.hash.cmp(&other.key.hash));
-    let mut keys: Vec<NewKey> = keyed.iter().map(|push| push.key.clone()).collect();
-    keys.dedup_by(|later, first| later.hash == first.hash);
-    keys
-}
-
-/// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
-async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
-    if tasks.len() > MOST_ROWS {
-        let mut tx = db.write().await?;
-        insert_within(&mut tx, db, tasks).await?;
-        return tx.commit().await;
-    }
-    let text = INSERT.text(db, tasks.len());
-    directly!(db, conn => {
-        let mut query = sqlx::query::<Dialect>(text);
-        for task in tasks {
-            query = bind_task!(query, task);
-        }
-        query.execute(conn).await.map(drop)
-    })?;
-    Ok(())
-}
-
-async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>) -> Result<()> {
-    let mut left = tasks.len();
-    let mut tasks = tasks.into_iter();
-    while left > 0 {
-        let rows = left.min(MOST_ROWS);
-        let text = INSERT.text(db, rows);
-        on!(&mut *tx, conn => {
-            let mut query = sqlx::query::<Db>(text);
-            for task in tasks.by_ref().take(rows) {
-                query = bind_task!(query, task);
+    /// Refuses whoever has queued, until a write succeeds or nobody can come any more.
+    async fn refuse_until_better(&mut self, waiting: &mut VecDeque<Entry>) {
+        tracing::error!("the database takes no writes: pushes are refused until it does");
+        let mut pause = Duration::from_millis(100);
+        loop {
+            while let Some(entry) = waiting.pop_front().or_else(|| self.arrived.try_recv().ok()) {
+                let _ = entry.done.send(None);
             }
-            query.execute(conn).await.map(drop)
-        })?;
-        left -= rows;
+            if self.arrived.is_closed() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            if self.db.try_write().await.is_ok() {
+                self.refuses.store(false, Ordering::Relaxed);
+                tracing::info!("the database takes writes again");
+                return;
+            }
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::PusherId;
-    use crate::domain::idempotency::IdempotencyKey;
-    use crate::domain::time::Timestamp;
-    use crate::store::KeyHash;
 
-    /// A push whose answer is its number.
-    fn keyed(number: usize, key: &str) -> Keyed {
-        let key = IdempotencyKey::parse(key).unwrap();
-        let hash = KeyHash::of("ann", &PusherId::new("pusher"), &key);
-        let (created_at, expires_at) = (Timestamp(0), Timestamp(1));
-        let key = NewKey { hash, answer: number.to_string(), created_at, expires_at };
-        Keyed { key, tasks: Vec::new(), done: oneshot::channel().0, recorded: Recorded::KeyTaken }
-    }
-
-    /// Two nodes that took the same keys in different orders would wait for each other for ever.
     #[test]
-    fn keys_come_once_and_in_one_order_whatever_order_pushes_came_in() {
-        let names = ["d", "a", "c", "a", "b", "d", "a"];
-        let mut pushes: Vec<_> = names.iter().enumerate().map(|(number, key)| keyed(number, key)).collect();
-        let keys = keys_in_order(&mut pushes);
-        let hashes: Vec<_> = keys.iter().map(|key| &key.hash).collect();
-        assert!(hashes.is_sorted_by(|one, next| one < next));
-        let mut answers: Vec<_> = keys.iter().map(|key| &*key.answer).collect();
-        answers.sort_unstable();
-        assert_eq!(answers, ["0", "1", "2", "4"], "the first push of each key");
-        let mut backwards: Vec<_> = names.iter().rev().map(|key| keyed(0, key)).collect();
-        let again = keys_in_order(&mut backwards);
-        assert!(again.iter().map(|key| &key.hash).eq(hashes));
+    fn a_panic_is_not_the_end() {
+        let mut turns = 0;
+        go_on_after_panics(|| {
+            turns += 1;
+            assert!(turns > 2, "a panic on purpose");
+        });
+        assert_eq!(turns, 3);
     }
 }

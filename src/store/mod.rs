@@ -16,6 +16,7 @@ mod audit;
 mod backup;
 mod batch;
 mod file;
+mod group;
 mod herald;
 mod idempotency;
 mod migrations;
@@ -30,16 +31,18 @@ mod tables;
 mod tasks;
 mod tokens;
 mod transfer;
+mod trouble;
 mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Mutex;
 
 pub use self::accounts::NewAccount;
 pub use self::audit::AuditFilter;
@@ -55,7 +58,8 @@ pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
 pub use self::transfer::{Moved, transfer};
 use crate::domain::agenda::Limits;
-use crate::error::{Error, Result};
+use crate::domain::id::unguessable;
+use crate::error::Result;
 
 /// Which database, and where.
 #[derive(Debug, Clone)]
@@ -94,6 +98,8 @@ pub struct Store {
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
+    /// When it was last tried whether the database takes writes, and what came of it.
+    tried: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 /// A transaction. After any error, drop it: on PostgreSQL it is dead, and its commit would answer Ok and roll back.
@@ -151,6 +157,15 @@ const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(10);
 /// Texts that each connection keeps prepared: those over many rows (`rows.rs`) alone are more than a hundred.
 const PREPARED: usize = 200;
+/// How long to wait for a connection to PostgreSQL: while it is gone, so long waits whoever needs it. At the start, when
+/// it may be starting as well, it is tried so many times.
+const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TRIES: u32 = 5;
+/// The log of SQLite is cut back to this after it had to grow, as behind a long read.
+const LOG_KEPT: &str = "67108864";
+/// How long it may take to try whether the database takes writes, and how long the answer stands.
+const TRIED_IN: Duration = Duration::from_secs(3);
+const TRIED_FOR: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Opens the database, brings its schema up to date, and proves that the key is the one it was sealed with.
@@ -171,7 +186,7 @@ impl Store {
         let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
         let recorder =
             batch::Recorder::start(recording.clone(), signal.clone()).context("the writer could not start")?;
-        let store = Self { db, recording, listening, sealer, signal, recorder };
+        let store = Self { db, recording, listening, sealer, signal, recorder, tried: Arc::default() };
         store.prove_key().await?;
         Ok(store)
     }
@@ -202,8 +217,23 @@ impl Store {
         &self.signal
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and takes writes; the latter is tried at most once a second.
     pub async fn is_alive(&self) -> bool {
+        if self.recorder.refuses() || !tokio::time::timeout(TRIED_IN, self.reads()).await.unwrap_or(false) {
+            return false;
+        }
+        let mut tried = self.tried.lock().await;
+        match *tried {
+            Some((at, well)) if at.elapsed() < TRIED_FOR => well,
+            _ => {
+                let well = self.db.try_write().await.is_ok();
+                *tried = Some((Instant::now(), well));
+                well
+            }
+        }
+    }
+
+    async fn reads(&self) -> bool {
         let Ok(mut tx) = self.read().await else { return false };
         on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.is_ok())
     }
@@ -232,6 +262,20 @@ impl Db {
             // The level that everything here is written for, whatever the server's default.
             Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
         })
+    }
+
+    /// Writes something that means nothing. The value must be a new one: SQLite leaves a page alone that stays as it is.
+    async fn try_write(&self) -> Result<()> {
+        let work = async {
+            directly!(self, conn => sqlx::query(
+                "INSERT INTO setting (name, value) VALUES ('tried', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+                .bind(unguessable(rand::random())).execute(conn).await.map(drop))?;
+            Ok(())
+        };
+        match tokio::time::timeout(TRIED_IN, work).await {
+            Ok(tried) => tried,
+            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        }
     }
 
     async fn migrate(&self) -> anyhow::Result<()> {
@@ -279,7 +323,10 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         // A larger log between checkpoints: fewer pauses, at the price of some disk.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
+        .pragma("journal_size_limit", LOG_KEPT)
         .disable_statement_logging();
+    // When the disk is full SQLite rolls back by itself, which the connection does not notice: it takes itself to be in a
+    // transaction for ever, and must go.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
@@ -287,6 +334,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options.clone())
         .await
         .map_err(|error| file::unreadable(file, error))?;
@@ -294,6 +342,7 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
         .max_connections(READERS)
         .acquire_timeout(BUSY)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_lazy_with(options.read_only(true).create_if_missing(false));
     Ok(Db::Sqlite { writer, readers })
 }
@@ -305,38 +354,21 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
     let pool = |most: u32| {
-        PgPoolOptions::new().max_connections(most).acquire_timeout(BUSY).after_connect(|conn, _| {
+        let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(CONNECT).after_connect(|conn, _| {
             // A node that freezes in the middle of a transaction gives up its locks, and its turn.
             Box::pin(async move {
                 sqlx::query("SET idle_in_transaction_session_timeout = '30s'").execute(conn).await.map(drop)
             })
-        })
+        });
+        pool.connect_lazy_with(options.clone())
     };
-    let all = pool(max_connections.saturating_sub(2).max(1)).connect_with(options.clone()).await;
-    let all = all.context("PostgreSQL could not be reached")?;
-    let one = || Db::Postgres(pool(1).connect_lazy_with(options.clone()));
-    Ok([Db::Postgres(all), one(), one()])
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            // Nothing has changed and the cause may pass: the caller may come again.
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                tracing::warn!(%error, "the database is not available");
-                Self::Busy { retry_after: Duration::from_secs(5) }
-            }
-            sqlx::Error::Database(problem) if problem.code().is_some_and(|code| passes(&code)) => {
-                tracing::warn!(error = %problem, "the database gave up a transaction");
-                Self::Busy { retry_after: Duration::from_secs(1) }
-            }
-            other => Self::Broken(anyhow::Error::new(other).context("database")),
+    let all = pool(max_connections.saturating_sub(2).max(1));
+    let mut tries = 1;
+    while let Err(error) = all.acquire().await {
+        if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {
+            return Err(error).context("PostgreSQL could not be reached");
         }
+        tries += 1;
     }
-}
-
-/// Whether a code of PostgreSQL tells of what may pass: rolled back because of others, too many connections, the server
-/// stops or starts. SQLite's codes are numbers and never these.
-fn passes(code: &str) -> bool {
-    matches!(code, "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03" | "25P03")
+    Ok([Db::Postgres(all), Db::Postgres(pool(1)), Db::Postgres(pool(1))])
 }

@@ -8,6 +8,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
+use super::trouble::in_time;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
@@ -59,6 +60,16 @@ pub struct Finish {
     pub now: Timestamp,
     /// The whole log, this attempt included, as JSON.
     pub attempt_log: String,
+}
+
+impl Finish {
+    /// In place of an outcome that the database does not take: failed, with nothing in it that came from outside.
+    #[must_use]
+    pub fn unrecordable(&self) -> Self {
+        let (code, message) = ("outcome_unrecordable", "the outcome could not be recorded");
+        let state = FinishState::Failed { code: code.to_owned(), message: message.to_owned() };
+        Self { state, attempt_log: "[]".to_owned(), ..self.clone() }
+    }
 }
 
 /// What a task becomes after an attempt.
@@ -170,8 +181,18 @@ impl Store {
     /// Claims due tasks, up to a number for each lane.
     ///
     /// # Errors
-    /// If the database fails; nothing is claimed then.
+    /// If the database fails. What it claims all the same, and cannot say, waits again when the lease ends.
     pub async fn claim(
+        &self,
+        worker: &str,
+        lanes: &[(String, i64)],
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>> {
+        in_time(self.claim_lanes(worker, lanes, now, lease_until)).await
+    }
+
+    async fn claim_lanes(
         &self,
         worker: &str,
         lanes: &[(String, i64)],
@@ -206,10 +227,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn next_due(&self, lane: &str) -> Result<Option<i64>> {
-        let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
-            "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
-            .bind(lane.to_owned()).fetch_one(conn).await)?;
-        Ok(due)
+        let work = async {
+            let (due,): (Option<i64>,) = directly!(&self.db, conn => sqlx::query_as(
+                "SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND lane = $1")
+                .bind(lane.to_owned()).fetch_one(conn).await)?;
+            Ok(due)
+        };
+        in_time(work).await
     }
 
     /// Records how attempts ended. Those whose lease was lost change nothing.
@@ -219,10 +243,10 @@ impl Store {
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
         let (steps, single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
         for group in single.chunks(MOST_ROWS) {
-            self.finish_group(worker, group).await?;
+            in_time(self.finish_group(worker, group)).await?;
         }
         for step in steps {
-            self.finish_step(worker, step).await?;
+            in_time(self.finish_step(worker, step)).await?;
         }
         let again = finishes.iter().filter_map(|finish| match &finish.state {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
@@ -264,17 +288,21 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back everything that this worker still holds, as if it had not been claimed.
+    /// Gives back everything that this worker still holds, as if it had not been claimed; answers each task's lane and
+    /// when it is due. The other nodes are told.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn hand_back(&self, worker: &str) -> Result<usize> {
-        let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
-            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
-             WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
-            .bind(worker.to_owned()).fetch_all(conn).await)?;
-        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-        Ok(rows.len())
+    pub async fn hand_back(&self, worker: &str) -> Result<Vec<Release>> {
+        let work = async {
+            let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
+                "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
+                 WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
+                .bind(worker.to_owned()).fetch_all(conn).await)?;
+            self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+            Ok(rows.into_iter().map(|(lane, run_at)| Release { lane, run_at }).collect())
+        };
+        in_time(work).await
     }
 
     /// Takes over what dead workers left: tasks whose lease has ended wait again.
@@ -286,8 +314,12 @@ impl Store {
             Db::Sqlite { .. } => TAKE_OVER_SQLITE,
             Db::Postgres(_) => TAKE_OVER_POSTGRES,
         };
-        let rows: Vec<(String, i64)> =
-            directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
+        let work = async {
+            let rows: Vec<(String, i64)> =
+                directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
+            Ok(rows)
+        };
+        let rows = in_time(work).await?;
         self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(rows.len())
     }
@@ -298,8 +330,15 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn survey(&self) -> Result<()> {
+        let rows = in_time(self.lanes()).await?;
+        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(())
+    }
+
+    /// Every lane with a waiting task, and when its next one is due.
+    async fn lanes(&self) -> Result<Vec<(String, i64)>> {
         let mut tx = self.read().await?;
-        let rows: Vec<(String, i64)> = on!(&mut tx, conn => sqlx::query_as(
+        Ok(on!(&mut tx, conn => sqlx::query_as(
             "WITH RECURSIVE step (lane) AS (
                 SELECT (SELECT lane FROM task WHERE state = 'waiting' ORDER BY lane LIMIT 1)
                 UNION ALL
@@ -308,9 +347,7 @@ impl Store {
              )
              SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = step.lane)
              FROM step WHERE lane IS NOT NULL")
-            .fetch_all(conn).await)?;
-        self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-        Ok(())
+            .fetch_all(conn).await)?)
     }
 }
 

@@ -134,6 +134,19 @@ where
 }
 
 impl Store {
+    /// Whether pushes can be recorded at present, as far as is known.
+    ///
+    /// # Errors
+    /// `Busy` if not.
+    pub fn takes_pushes(&self) -> Result<()> {
+        self.recorder.check()
+    }
+
+    /// For whoever found that the database does not answer: the next pushes need not find out for themselves.
+    pub fn suspect(&self) {
+        self.recorder.suspect();
+    }
+
     /// Records the tasks of one push; returns once they are durable.
     ///
     /// # Errors

@@ -137,7 +137,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     // No file of this process may grow beyond 32 KiB.
     let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" backup copy.db --force";
     let mut command = Command::new("sh");
-    command.args(["-c", limited]).arg(program.command(&[]).get_program());
+    command.args(["-c", limited]).arg(program.command(&[], &[]).get_program());
     let ended = command.env_clear().current_dir(program.folder()).output().unwrap();
     let told = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{told}");
@@ -153,7 +153,7 @@ async fn an_interrupted_backup_leaves_nothing_behind() {
     let sql = "INSERT INTO setting WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
         SELECT i, printf('%.*c', 10000, 'x') FROM n";
     change(&program.folder().join("data/fanfare.db"), sql).await;
-    let child = program.command(&["backup", "copy.db"]).spawn().unwrap();
+    let child = program.command(&[], &["backup", "copy.db"]).spawn().unwrap();
     while !names(program.folder()).iter().any(|name| name.ends_with(".part")) {
         tokio::task::yield_now().await;
     }

@@ -20,6 +20,7 @@ both!(
     what_waits_outlives_the_server,
     what_runs_when_the_server_stops_is_finished,
     what_has_not_started_when_the_server_stops_starts_with_the_next,
+    what_outlasts_the_stop_is_handed_back,
     what_a_killed_server_had_claimed_runs_again_at_the_next_start,
     what_is_handed_back_counts_as_never_claimed,
     a_dead_workers_task_is_taken_over_when_its_lease_ends,
@@ -88,6 +89,24 @@ async fn what_has_not_started_when_the_server_stops_starts_with_the_next() {
     }
 }
 
+async fn what_outlasts_the_stop_is_handed_back() {
+    let mut scene = Scene::of(World::builder().stop_grace(Duration::from_millis(200))).await;
+    scene.sink.script(vec![Play::Hang, Play::status(200).after(Duration::from_millis(50))]);
+    let (hangs, ends) = (scene.task(json!({})).await, scene.task(json!({})).await);
+    scene.sink.expect(2).await;
+    let begun = Instant::now();
+    scene.world.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    scene.world.begin().await;
+    for task in [&hangs, &ends] {
+        assert_eq!(scene.state(task).await, "succeeded");
+        assert_eq!(outcomes(&scene.ann.task(task).await), ["sent"], "nothing was taken from a dead worker");
+    }
+    let keys: Vec<String> =
+        scene.sink.requests().iter().map(|request| request.header("idempotency-key").unwrap().to_owned()).collect();
+    assert_eq!(keys.iter().filter(|key| **key == hangs).count() + keys.iter().filter(|key| **key == ends).count(), 3);
+}
+
 /// A worker that claims and is never heard of again.
 const DEAD: &str = "node-that-died";
 
@@ -123,7 +142,7 @@ async fn what_a_killed_server_had_claimed_runs_again_at_the_next_start() {
 async fn what_is_handed_back_counts_as_never_claimed() {
     let scene = Scene::start().await;
     let claimed = claimed_by_the_dead(&scene, HOUR).await;
-    assert_eq!(scene.world.engine().store.hand_back(DEAD).await.unwrap(), 1);
+    assert_eq!(scene.world.engine().store.hand_back(DEAD).await.unwrap().len(), 1);
     assert_eq!(scene.ann.task(claimed.id.as_str()).await["state"], "waiting");
     scene.world.forward(HOUR);
     assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded");
@@ -168,7 +187,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     scene.world.forward(HOUR);
     scene.sink.expect(1).await;
     store.finish(DEAD, &[late_finish(&claimed, &scene)]).await.unwrap();
-    assert_eq!(store.hand_back(DEAD).await.unwrap(), 0);
+    assert_eq!(store.hand_back(DEAD).await.unwrap(), []);
     assert_eq!(scene.ann.task(claimed.id.as_str()).await["state"], "running", "while another has it");
 
     assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded");

@@ -264,7 +264,7 @@ async fn a_move_that_is_killed_leaves_the_target_empty() {
     change(&program.folder().join("data/fanfare.db"), sql).await;
     let mut conn = base.connect().await;
     let args = ["migrate", "--from", "sqlite:data/fanfare.db", "--to", &base.url];
-    let mut child = program.command(&args).spawn().unwrap();
+    let mut child = program.command(&[], &args).spawn().unwrap();
     // Rows of the big table are on their way, and none may be left.
     let sql = "SELECT COUNT(*) FROM pg_stat_progress_copy WHERE datname = current_database() AND tuples_processed > 9";
     wait_for(&mut conn, sql, 1).await;

@@ -94,10 +94,23 @@ impl Recorded {
 #[derive(Default)]
 struct State {
     script: Mutex<VecDeque<Play>>,
+    cycle: Mutex<VecDeque<Play>>,
     requests: Mutex<Vec<Recorded>>,
     taken: AtomicUsize,
     connections: AtomicUsize,
     arrived: Notify,
+}
+
+impl State {
+    fn next_play(&self) -> Play {
+        if let Some(play) = self.script.lock().expect("no panic while locked").pop_front() {
+            return play;
+        }
+        let mut cycle = self.cycle.lock().expect("no panic while locked");
+        let Some(play) = cycle.pop_front() else { return Play::status(200) };
+        cycle.push_back(play.clone());
+        play
+    }
 }
 
 /// The server; it ends with the test.
@@ -140,6 +153,11 @@ impl HttpSink {
     /// Adds to what the next requests meet; after the script every request gets 200 and `{}`.
     pub fn script(&self, plays: Vec<Play>) {
         self.state.script.lock().expect("no panic while locked").extend(plays);
+    }
+
+    /// What requests meet after the script, again and again in turn.
+    pub fn cycle(&self, plays: Vec<Play>) {
+        *self.state.cycle.lock().expect("no panic while locked") = plays.into();
     }
 
     /// All that has arrived.
@@ -208,9 +226,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -> io
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream).await? {
         state.requests.lock().expect("no panic while locked").push(request);
-        let play = state.script.lock().expect("no panic while locked").pop_front();
+        let play = state.next_play();
         state.arrived.notify_waiters();
-        if !perform(play.unwrap_or(Play::status(200)), &mut stream).await? {
+        if !perform(play, &mut stream).await? {
             break;
         }
     }

@@ -55,10 +55,13 @@ impl Program {
         self.folder.path()
     }
 
-    /// The program with these arguments, not started yet.
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-        command.args(args).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder.path());
+    /// The program, or the one that `FANFARE_TEST_PROGRAM` names, behind words such as `env` that it is started by.
+    pub fn command(&self, by: &[&str], args: &[&str]) -> Command {
+        let given = std::env::var("FANFARE_TEST_PROGRAM").ok();
+        let words = [by, &[given.as_deref().unwrap_or(env!("CARGO_BIN_EXE_fanfare"))], args].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().cloned()).current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -70,7 +73,7 @@ impl Program {
 
     /// Runs it to its end with this on standard input.
     pub async fn run_with(&self, args: &[&str], input: &str) -> Ended {
-        let (mut command, input) = (self.command(args), input.to_owned());
+        let (mut command, input) = (self.command(&[], args), input.to_owned());
         let run = spawn_blocking(move || {
             let mut child = command.spawn().expect("the program");
             // It may have ended without reading.
@@ -84,7 +87,12 @@ impl Program {
 
     /// Starts the server and waits until it says that it is ready.
     pub async fn serve(&self) -> Server {
-        let mut child = self.command(&["serve"]).spawn().expect("the program");
+        self.serve_by(&[]).await
+    }
+
+    /// The same, started by another program, which must become it.
+    pub async fn serve_by(&self, by: &[&str]) -> Server {
+        let mut child = self.command(by, &["serve"]).spawn().expect("the program");
         let errors = BufReader::new(child.stderr.take().expect("its errors"));
         let (found, ready) = oneshot::channel();
         let log = spawn_blocking(move || follow(errors, found));
@@ -115,6 +123,11 @@ impl Server {
     /// Somebody who calls it.
     pub fn client(&self, token: Option<&str>) -> Client {
         Client::new(Arc::new(Mutex::new(self.address)), token.map(str::to_owned))
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name; answers how the process ended and what it said after it was ready.

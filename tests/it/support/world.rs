@@ -66,6 +66,12 @@ impl Builder {
         self
     }
 
+    /// Time for attempts to end when the server stops.
+    pub fn stop_grace(mut self, limit: Duration) -> Self {
+        self.tuning.stop_grace = limit;
+        self
+    }
+
     /// An attempt is given up after 300 ms.
     pub fn hasty(self) -> Self {
         self.attempt_timeout(HASTY)
@@ -135,11 +141,17 @@ impl World {
         config.database.max_connections = CONNECTIONS;
         let waits = vec![Duration::from_millis(20); 2];
         let retries = RetrySchedule { waits, jitter_percent: 0, ..RetrySchedule::default() };
-        let tuning = Tuning { retries, attempt_timeout: Duration::from_secs(5), lease: Duration::from_secs(15) };
+        let tuning = Tuning {
+            retries,
+            attempt_timeout: Duration::from_secs(5),
+            lease: Duration::from_secs(15),
+            stop_grace: Duration::from_secs(20),
+        };
         Builder { config, tuning, clock: Arc::default() }
     }
 
-    async fn begin(&mut self) {
+    /// Starts again after `stop`, on the same folder; clients follow.
+    pub async fn begin(&mut self) {
         let app = App::start_with(&self.config, self.clock.clone(), self.tuning.clone()).await.expect("a server");
         *self.address.lock().expect("no panic while locked") = app.address;
         self.app = Some(app);

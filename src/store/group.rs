@@ -1,0 +1,225 @@
+//! What is committed together: whole pushes, with and without keys, and the statements that insert them.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::sync::oneshot;
+
+use super::idempotency::{self, NewKey, Recorded};
+use super::rows::{MOST_ROWS, Rows};
+use super::tasks::NewTask;
+use super::{Db, Tx, directly, on};
+use crate::domain::task::TaskState;
+use crate::error::Result;
+
+static INSERT: Rows = Rows::new(
+    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
+     created_at) VALUES ",
+    &[""; 11],
+    "",
+);
+
+/// A push that waits for its commit.
+pub(super) struct Entry {
+    pub tasks: Vec<NewTask>,
+    pub key: Option<NewKey>,
+    pub done: Done,
+}
+
+/// Where a caller waits; nothing means that the database did not take the push.
+pub(super) type Done = oneshot::Sender<Option<Recorded>>;
+
+/// A push with a key, and what became of it.
+struct Keyed {
+    key: NewKey,
+    tasks: Vec<NewTask>,
+    done: Done,
+    recorded: Recorded,
+}
+
+/// What is committed together.
+pub(super) struct Group {
+    /// The tasks of pushes without a key.
+    tasks: Vec<NewTask>,
+    /// Who waits for these.
+    callers: Vec<Done>,
+    keyed: Vec<Keyed>,
+}
+
+impl Group {
+    /// As many whole pushes as one statement takes, and at least one: a push is never split between two commits.
+    pub(super) fn next(waiting: &mut VecDeque<Entry>) -> Self {
+        let (tasks, callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
+        let mut group = Self { tasks, callers, keyed: Vec::new() };
+        let mut count = 0;
+        while let Some(Entry { tasks, key, done }) = waiting.pop_front_if(|entry| {
+            count == 0 || (count + entry.tasks.len() <= MOST_ROWS && group.keyed.len() < MOST_ROWS)
+        }) {
+            count += tasks.len();
+            match key {
+                None => {
+                    group.tasks.extend(tasks);
+                    group.callers.push(done);
+                }
+                Some(key) => group.keyed.push(Keyed { key, tasks, done, recorded: Recorded::KeyTaken }),
+            }
+        }
+        group
+    }
+
+    /// How many pushes it holds.
+    pub(super) fn len(&self) -> usize {
+        self.callers.len() + self.keyed.len()
+    }
+
+    /// Each lane with a task that waits, and when its first one is due.
+    pub(super) fn due(&self) -> HashMap<String, i64> {
+        let mut lanes: HashMap<String, i64> = HashMap::new();
+        let all = self.tasks.iter().chain(self.keyed.iter().flat_map(|push| &push.tasks));
+        for task in all.filter(|task| task.state == TaskState::Waiting) {
+            match lanes.get_mut(&task.lane) {
+                Some(first) => *first = (*first).min(task.run_at.0),
+                None => {
+                    lanes.insert(task.lane.clone(), task.run_at.0);
+                }
+            }
+        }
+        lanes
+    }
+
+    /// Inserts everything in one commit, except the pushes whose key is taken.
+    pub(super) async fn insert(&mut self, db: &Db) -> Result<()> {
+        let tasks = std::mem::take(&mut self.tasks);
+        if self.keyed.is_empty() {
+            return match tasks.is_empty() {
+                // Somebody wants to know whether it can be done at all.
+                true => db.try_write().await,
+                false => insert(db, tasks).await,
+            };
+        }
+        let mut tx = db.write().await?;
+        let tasks = take_keys(&mut tx, db, tasks, &mut self.keyed).await?;
+        insert_within(&mut tx, db, tasks).await?;
+        tx.commit().await
+    }
+
+    /// Tells everybody what became of it. A caller that went away does not need the answer.
+    pub(super) fn answer(self, committed: bool) {
+        for caller in self.callers {
+            let _ = caller.send(committed.then_some(Recorded::Fresh));
+        }
+        for push in self.keyed {
+            let _ = push.done.send(committed.then_some(push.recorded));
+        }
+    }
+}
+
+/// Binds the columns of one task.
+macro_rules! bind_task {
+    ($query:expr, $task:expr) => {{
+        let task = $task;
+        $query
+            .bind(task.id.into_string())
+            .bind(task.owner.into_string())
+            .bind(task.pusher_id.into_string())
+            .bind(task.service)
+            .bind(task.name)
+            .bind(task.fallback)
+            .bind(task.state.as_str())
+            .bind(task.lane)
+            .bind(task.run_at.0)
+            .bind(task.payload)
+            .bind(task.created_at.0)
+    }};
+}
+
+/// Adds to `tasks` those of the pushes whose key was free.
+async fn take_keys(tx: &mut Tx, db: &Db, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
+    let mut free = idempotency::take(tx, db, keys_in_order(keyed)).await?;
+    for push in keyed {
+        // Only the first push of a key finds it.
+        if free.remove(&push.key.hash) {
+            tasks.append(&mut push.tasks);
+            push.recorded = Recorded::Fresh;
+        }
+    }
+    Ok(tasks)
+}
+
+/// Puts pushes in the order of their keys; answers each key once, that of the push that arrived first.
+fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
+    // A stable sort: what arrived first stays before the others of its key.
+    keyed.sort_by(|one, other| one.key.hash.cmp(&other.key.hash));
+    let mut keys: Vec<NewKey> = keyed.iter().map(|push| push.key.clone()).collect();
+    keys.dedup_by(|later, first| later.hash == first.hash);
+    keys
+}
+
+/// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
+async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+    if tasks.len() > MOST_ROWS {
+        let mut tx = db.write().await?;
+        insert_within(&mut tx, db, tasks).await?;
+        return tx.commit().await;
+    }
+    let text = INSERT.text(db, tasks.len());
+    directly!(db, conn => {
+        let mut query = sqlx::query::<Dialect>(text);
+        for task in tasks {
+            query = bind_task!(query, task);
+        }
+        query.execute(conn).await.map(drop)
+    })?;
+    Ok(())
+}
+
+async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+    let mut left = tasks.len();
+    let mut tasks = tasks.into_iter();
+    while left > 0 {
+        let rows = left.min(MOST_ROWS);
+        let text = INSERT.text(db, rows);
+        on!(&mut *tx, conn => {
+            let mut query = sqlx::query::<Db>(text);
+            for task in tasks.by_ref().take(rows) {
+                query = bind_task!(query, task);
+            }
+            query.execute(conn).await.map(drop)
+        })?;
+        left -= rows;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::PusherId;
+    use crate::domain::idempotency::IdempotencyKey;
+    use crate::domain::time::Timestamp;
+    use crate::store::KeyHash;
+
+    /// A push whose answer is its number.
+    fn keyed(number: usize, key: &str) -> Keyed {
+        let key = IdempotencyKey::parse(key).unwrap();
+        let hash = KeyHash::of("ann", &PusherId::new("pusher"), &key);
+        let (created_at, expires_at) = (Timestamp(0), Timestamp(1));
+        let key = NewKey { hash, answer: number.to_string(), created_at, expires_at };
+        Keyed { key, tasks: Vec::new(), done: oneshot::channel().0, recorded: Recorded::KeyTaken }
+    }
+
+    /// Two nodes that took the same keys in different orders would wait for each other for ever.
+    #[test]
+    fn keys_come_once_and_in_one_order_whatever_order_pushes_came_in() {
+        let names = ["d", "a", "c", "a", "b", "d", "a"];
+        let mut pushes: Vec<_> = names.iter().enumerate().map(|(number, key)| keyed(number, key)).collect();
+        let keys = keys_in_order(&mut pushes);
+        let hashes: Vec<_> = keys.iter().map(|key| &key.hash).collect();
+        assert!(hashes.is_sorted_by(|one, next| one < next));
+        let mut answers: Vec<_> = keys.iter().map(|key| &*key.answer).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, ["0", "1", "2", "4"], "the first push of each key");
+        let mut backwards: Vec<_> = names.iter().rev().map(|key| keyed(0, key)).collect();
+        let again = keys_in_order(&mut backwards);
+        assert!(again.iter().map(|key| &key.hash).eq(hashes));
+    }
+}
