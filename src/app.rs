@@ -23,6 +23,7 @@ use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
+use crate::flow::callers::CallerCache;
 use crate::flow::limits::{Allowed, Limits as Usage};
 use crate::flow::pushers::PusherCache;
 use crate::flow::usage::{self, Exchange};
@@ -237,6 +238,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         sender,
         pushers,
         limits: Usage::new(allowed(config)),
+        callers: CallerCache::default(),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),
         concurrency: config.delivery.concurrency,
@@ -244,6 +246,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         lease: tuning.lease,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
+        keep_audit_days: config.audit.keep_days,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
 
 /// What most of the crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -18,6 +19,8 @@ pub enum Error {
     Unauthorized(AuthProblem),
     /// The caller is known and may not do this.
     Forbidden,
+    /// The caller's token does not carry this scope.
+    ScopeMissing(Scope),
     /// The caller did too much; trying again after this time may go better.
     Limited {
         /// Which limit was reached.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
 
 use super::Tag;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
+use super::origin::origin;
 use crate::flow::{Engine, login};
 
 /// An address and a password.
@@ -48,10 +50,11 @@ impl AccountApi {
     async fn login(
         &self,
         engine: Data<&Arc<Engine>>,
+        request: &Request,
         credentials: Input<Credentials>,
     ) -> Result<Reply<LoginView>, ApiError> {
         let Credentials { email, password } = credentials.0;
-        let login = login::login(&engine, &email, &password).await?;
+        let login = login::login(&engine, &email, &password, origin(request)).await?;
         Ok(Reply(LoginView { is_login: login.token.is_some(), is_registered: login.is_registered, token: login.token }))
     }
 }

@@ -1,67 +1,103 @@
-//! Who makes a request: a token in the `Authorization` header, or as the parameter `_token`.
+//! Who makes a request: a token in the `Authorization` header, in `X-Api-Key`, or as the parameter `_token`. What
+//! `admission.rs` found before the operation runs is handed on here.
 
-use poem::Request;
-use poem_openapi::SecurityScheme;
-use poem_openapi::auth::{ApiKey, Bearer};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::envelope::ApiError;
+use super::origin::origin;
+use crate::domain::modifier::TOKEN;
+use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine, login};
 
-/// A token in the `Authorization` header.
-#[derive(SecurityScheme)]
-#[oai(ty = "bearer", rename = "bearer")]
-pub struct InHeader(Bearer);
+/// The header that carries a token by itself.
+pub const KEY_HEADER: &str = "X-Api-Key";
+/// The ways to send a token, as the document names them; where several are used, the first counts.
+pub const WAYS: [&str; 3] = ["bearer", "key", "token"];
 
-/// A token as the query parameter `_token`.
-#[derive(SecurityScheme)]
-#[oai(ty = "api_key", key_name = "_token", key_in = "query", rename = "token")]
-pub struct InQuery(ApiKey);
-
-/// A token, if one was sent.
-#[derive(SecurityScheme)]
-pub enum Auth {
-    Header(InHeader),
-    Query(InQuery),
-    /// None was sent.
-    #[oai(fallback)]
-    Nothing,
-}
+/// The caller, if a token was sent.
+pub struct Auth(Option<Caller>);
 
 impl Auth {
-    fn token(&self) -> Option<&str> {
-        match self {
-            Self::Header(InHeader(bearer)) => Some(&bearer.token),
-            Self::Query(InQuery(key)) => Some(&key.key),
-            Self::Nothing => None,
-        }
-    }
-
     /// The caller, who must be known.
     ///
     /// # Errors
-    /// 401 without a token that stands.
-    pub async fn caller(&self, engine: &Engine) -> Result<Caller, ApiError> {
-        match self.token() {
-            Some(token) => Ok(login::caller(engine, token).await?),
-            None => Err(Error::Unauthorized(AuthProblem::Missing).into()),
-        }
+    /// 401 without a token.
+    #[expect(clippy::unused_async, reason = "operations wait for it beside what else they wait for")]
+    pub async fn caller(&self, _: &Engine) -> Result<Caller, ApiError> {
+        self.0.clone().ok_or_else(|| Error::Unauthorized(AuthProblem::Missing).into())
+    }
+
+    /// The caller, if a token was sent.
+    pub fn anybody(&self) -> Option<&Caller> {
+        self.0.as_ref()
     }
 }
 
-/// The caller that a token proves, if there is a token.
+impl<'a> ApiExtractor<'a> for Auth {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let header = MetaSecurityScheme {
+            ty: "http",
+            description: Some("A session's token, or an API token, as `Authorization: Bearer`."),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        let key = |place, name, description| MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some(description),
+            name: Some(name),
+            key_in: Some(place),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        let [bearer, header_key, query] = WAYS;
+        registry.create_security_scheme(bearer, header);
+        registry.create_security_scheme(header_key, key("header", KEY_HEADER, "The same tokens in a header."));
+        registry.create_security_scheme(query, key("query", TOKEN, "The same tokens as a parameter."));
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        WAYS.to_vec()
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        Ok(Self(request.data::<Caller>().cloned()))
+    }
+}
+
+/// The caller that a token proves, if the token lets its holder do what is asked.
 ///
 /// # Errors
-/// 401 if the token does not stand.
-pub async fn optional(engine: &Engine, token: Option<&str>) -> Result<Option<Caller>, ApiError> {
-    match token {
-        Some(token) => Ok(Some(login::caller(engine, token).await?)),
-        None => Ok(None),
-    }
+/// 401 if the token does not stand, 403 if it lacks the scope.
+pub async fn admit(engine: &Engine, request: &Request, token: &str, scope: Scope) -> Result<Caller, ApiError> {
+    let caller = login::caller(engine, token, origin(request)).await?;
+    if caller.scopes().has(scope) { Ok(caller) } else { Err(Error::ScopeMissing(scope).into()) }
 }
 
-/// The token in the `Authorization` header of a request.
-pub fn bearer(request: &Request) -> Option<&str> {
+/// The token in the headers of a request.
+pub fn in_headers(request: &Request) -> Option<&str> {
+    bearer(request).or_else(|| request.header(KEY_HEADER).map(str::trim))
+}
+
+/// The token in the query of a request.
+pub fn in_query(request: &Request) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(request.uri().query()?.as_bytes());
+    pairs.into_iter().find(|(name, _)| name == TOKEN).map(|(_, token)| token.into_owned())
+}
+
+fn bearer(request: &Request) -> Option<&str> {
     let value = request.header("authorization")?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

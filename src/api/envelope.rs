@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::messages::{self, Notice};
-use crate::domain::refusal::{ParamProblem, Problem, Refusal};
+use crate::domain::refusal::{Dependent, ParamProblem, Problem, Refusal};
 use crate::error::{AuthProblem, Error, Limit};
 
 /// The media type of every answer, as the document names it.
@@ -229,7 +229,11 @@ impl ApiError {
         let data = match refusal {
             Refusal::Params(problems) => problems.iter().map(|at| param_data(language, at)).collect(),
             Refusal::Field { field, reason } => return Self::field(field, reason),
-            Refusal::PusherInUse(ids) => json!({ "dependents": ids }),
+            Refusal::PusherInUse { dependents, others } => {
+                let shown = |dependent: &Dependent| json!({ "id": dependent.id, "name": dependent.name });
+                json!({ "dependents": dependents.iter().map(shown).collect::<Value>(), "others": others })
+            }
+            Refusal::BaseNotPublic(id) => json!({ "base_pusher": id }),
             Refusal::WrongState(state) => json!({ "state": state }),
             Refusal::NotRenderable { member, reason } => json!({ "name": member, "reason": reason }),
             Refusal::BaseUnknown(_)
@@ -239,6 +243,8 @@ impl ApiError {
             | Refusal::GroupEmpty
             | Refusal::GroupFull(_)
             | Refusal::MemberNameTaken(_)
+            | Refusal::ProtectedNotShared
+            | Refusal::AddressIsFinal(_)
             | Refusal::SharedIsFinal
             | Refusal::IdempotencyMismatch => Value::Null,
         };
@@ -302,12 +308,16 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::GroupInGroup(_)
         | Refusal::GroupEmpty
         | Refusal::GroupFull(_)
+        | Refusal::AddressIsFinal(_)
         | Refusal::NotRenderable { .. }
         // Not 409, which clients take for "the first call is still under way" and repeat.
         | Refusal::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::MemberNameTaken(_) | Refusal::PusherInUse(_) | Refusal::SharedIsFinal | Refusal::WrongState(_) => {
-            StatusCode::CONFLICT
-        }
+        Refusal::MemberNameTaken(_)
+        | Refusal::PusherInUse { .. }
+        | Refusal::SharedIsFinal
+        | Refusal::ProtectedNotShared
+        | Refusal::BaseNotPublic(_)
+        | Refusal::WrongState(_) => StatusCode::CONFLICT,
     }
 }
 
@@ -328,6 +338,14 @@ impl From<Error> for ApiError {
             Error::Unauthorized(problem) => Self::unauthorized(problem),
             Error::Forbidden => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", messages::notice(messages::language(), Notice::Forbidden))
+            }
+            Error::ScopeMissing(scope) => {
+                Self::new(StatusCode::FORBIDDEN, "scope_missing", messages::scope_missing(messages::language(), scope))
+                    .with_data(json!({ "scope": scope.as_str() }))
+                    .with_header(
+                        header::WWW_AUTHENTICATE,
+                        format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.as_str()),
+                    )
             }
             Error::Limited { limit, retry_after } => Self::limited(limit, retry_after),
             Error::Busy { retry_after } => Self::busy(retry_after),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::messages::{Language, speaking};
 use crate::domain::id::PusherId;
+use crate::domain::scope::Scope;
 
 async fn body_of(response: Response) -> Value {
     response.into_body().into_json().await.unwrap()
@@ -24,7 +25,11 @@ fn every_error_has_its_status_and_code() {
         (Refusal::GroupEmpty.into(), 422, "group_empty"),
         (Refusal::GroupFull(5).into(), 422, "group_full"),
         (Refusal::MemberNameTaken("a".into()).into(), 409, "member_name_taken"),
-        (Refusal::PusherInUse(vec![id()]).into(), 409, "pusher_in_use"),
+        (Refusal::PusherInUse { dependents: Vec::new(), others: 1 }.into(), 409, "pusher_in_use"),
+        (Refusal::ProtectedNotShared.into(), 409, "protected_not_shared"),
+        (Refusal::BaseNotPublic(id()).into(), 409, "base_not_public"),
+        (Refusal::AddressIsFinal(id()).into(), 422, "address_is_final"),
+        (Error::ScopeMissing(Scope::Manage), 403, "scope_missing"),
         (Refusal::SharedIsFinal.into(), 409, "shared_is_final"),
         (Refusal::WrongState("running").into(), 409, "wrong_state"),
         (Refusal::IdempotencyMismatch.into(), 422, "idempotency_mismatch"),
@@ -74,8 +79,9 @@ async fn parameters_at_fault_are_listed_in_the_language_asked_for() {
 
 #[tokio::test]
 async fn dependents_are_listed() {
-    let answer = body_of(ApiError::from(Refusal::PusherInUse(vec![id()])).into_response()).await;
-    assert_eq!(answer["data"], json!({ "dependents": ["p"] }));
+    let dependents = vec![Dependent { id: id(), name: "n".to_owned() }];
+    let answer = body_of(ApiError::from(Refusal::PusherInUse { dependents, others: 2 }).into_response()).await;
+    assert_eq!(answer["data"], json!({ "dependents": [{ "id": "p", "name": "n" }], "others": 2 }));
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ const PRESET: &str = "7enxm3atk2wb6kye5fdnbcvhkj";
 const GROUP: &str = "5bk9r53wasf2dpymvf0bd7r63m";
 const PUSH: &str = "01m808xdza2m0xgr5az6wzdexq";
 const TASK: &str = "01m808xdza2m0xgr5az6wzdexq0";
+const TOKEN: &str = "01m80a1p3vx9dv2m6hq1y0rj8k";
+const ACCOUNT: &str = "01m7zq5t8c2a4wn0bk3gyd6e9x";
+const KEY: &str = "F8QabcdefghijklVvue";
+const MASKED: &str = "F8Q****vue";
 const MADE_AT: &str = "2026-11-21T08:00:00.000Z";
 const DUE_AT: &str = "2026-11-21T08:10:00.000Z";
 const CURSOR: &str = "MDFtODA5MHZ2MzYxaHc4ZGUyamo0aDhwcncx";
@@ -87,7 +91,7 @@ fn request(id: &str) -> Option<Value> {
         "login" => json!({ "email": "ann@example.org", "password": "correct horse battery" }),
         "createPreset" => json!({
             "name": "disk", "base_pusher": "bark",
-            "params": { "device_key": "F8QabcdefghijklVvue", "title": "Disk <_0>", "content": "<_0>% left" },
+            "params": { "device_key": KEY, "title": "Disk <_0>", "content": "<_0>% left" },
             "redefine_content": "_content",
         }),
         "changePreset" => json!({ "name": "disks", "redefine_content": null }),
@@ -98,6 +102,9 @@ fn request(id: &str) -> Option<Value> {
         "changeGroup" => json!({ "strategy": "fallback" }),
         "addMember" => json!({ "name": "p3", "base_pusher": "ntfy", "params": { "topic": "disks" } }),
         "changeMember" => json!({ "params": { "title": "<_0> GB left" } }),
+        "createToken" => json!({
+            "name": "backup script", "scopes": ["push"], "expires_at": "2027-01-01T00:00:00Z",
+        }),
         "push" | "pushContent" | "previewPush" => json!({ "_title": "/data", "content": "7% left", "delay": 600 }),
         _ => return None,
     })
@@ -110,6 +117,22 @@ fn answer(id: &str) -> Option<Value> {
             "isLogin": true, "isRegistered": true, "token": "ff_nAn3fz6XsFaa8jZX2hwQoI_f7biNyOeJEDgUkOgqhUw",
         }),
         "listPresets" => page(&preset()),
+        "listSharedPresets" => page(&shared(preset(), MASKED)),
+        "sharePreset" => shared(preset(), KEY),
+        "listSharedGroups" => page(&shared(group(), KEY)),
+        "shareGroup" => shared(group(), KEY),
+        "listTokens" => page(&token()),
+        "createToken" => {
+            let mut token = token();
+            token["last_used_at"] = Value::Null;
+            token["token"] = json!("ffk_Jq0pN1yBv0cQy3h2zH8mVn5sT4wXaE7dLrK9uGiPoRs");
+            token
+        }
+        "deleteToken" => json!({}),
+        "listAudit" => page(&json!({
+            "id": PUSH, "at": MADE_AT, "action": "token_made", "actor_id": ACCOUNT, "account_id": ACCOUNT,
+            "token_id": null, "origin": "192.0.2.7", "target": TOKEN, "name": "backup script",
+        })),
         "createPreset" | "getPreset" | "changePreset" => preset(),
         "deletePreset" | "deleteGroup" => json!({ "revoked_tasks": 2 }),
         "listGroups" => page(&group()),
@@ -138,9 +161,24 @@ fn page(item: &Value) -> Value {
 fn preset() -> Value {
     json!({
         "id": PRESET, "kind": "preset", "name": "disk", "base_pusher": "bark",
-        "params": { "device_key": "F8QabcdefghijklVvue", "title": "Disk <_0>", "content": "<_0>% left" },
+        "params": { "device_key": KEY, "title": "Disk <_0>", "content": "<_0>% left" },
         "redefine_content": "_content", "protected": false, "shared": false,
         "created_at": MADE_AT, "updated_at": MADE_AT,
+    })
+}
+
+fn shared(mut pusher: Value, key: &str) -> Value {
+    pusher["shared"] = json!(true);
+    if pusher["kind"] == "preset" {
+        pusher["params"]["device_key"] = json!(key);
+    }
+    pusher
+}
+
+fn token() -> Value {
+    json!({
+        "id": TOKEN, "name": "backup script", "scopes": ["push"], "created_at": MADE_AT, "last_used_at": DUE_AT,
+        "expires_at": "2027-01-01T00:00:00.000Z",
     })
 }
 
@@ -181,7 +219,7 @@ fn previewed() -> Value {
     json!({
         "name": null, "service": "bark",
         "params": {
-            "device_key": { "value": "F8Q****vue", "from": PRESET },
+            "device_key": { "value": MASKED, "from": PRESET },
             "title": { "value": "Disk /data", "from": PRESET },
             "content": { "value": "7% left", "from": "body" },
         },
@@ -189,7 +227,7 @@ fn previewed() -> Value {
         "request": {
             "method": "POST", "url": "https://api.day.app/push",
             "headers": { "content-type": "application/json", "idempotency-key": TASK },
-            "body": { "device_key": "F8Q****vue", "title": "Disk /data", "body": "7% left" },
+            "body": { "device_key": MASKED, "title": "Disk /data", "body": "7% left" },
         },
     })
 }

@@ -13,12 +13,13 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
 use super::object::JsonObject;
-use super::own::{Removed, own_page, own_pusher};
+use super::own::{Removed, own_page};
 use super::page::{Page, PageQuery};
 use crate::domain::id::{PusherId, unguessable};
 use crate::domain::pusher::{Group, Member, ParamMap, Strategy};
 use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result as Outcome};
+use crate::flow::shown::seen;
 use crate::flow::{Engine, edit};
 use crate::store::{PusherKind, StoredPusher};
 
@@ -57,7 +58,7 @@ impl From<Strategy> for StrategyWord {
 pub struct MemberView {
     /// Unique in the Group.
     pub name: String,
-    /// A Service's id, or a Preset of one's own that ends in a Service.
+    /// A Service's id, or a Preset that is one's own or shared and ends in a Service.
     pub base_pusher: String,
     /// The member's own parameters.
     #[oai(default)]
@@ -98,7 +99,7 @@ pub struct GroupView {
 }
 
 impl GroupView {
-    /// A Group as its owner sees it.
+    /// A Group as it is handed over.
     pub fn new(group: Group) -> Self {
         let param_map = group.param_map.into_iter().map(|(name, targets)| (name, Value::from(targets)));
         Self {
@@ -218,7 +219,8 @@ impl GroupApi {
 
     /// Read a Group
     ///
-    /// With its members. Only the owner can.
+    /// Your own, a shared one, or as an admin anybody's; secrets are masked unless they are yours, and to a token
+    /// without the scope `manage`.
     #[oai(path = "/group/:id", method = "get", operation_id = "getGroup")]
     async fn get(
         &self,
@@ -227,8 +229,7 @@ impl GroupApi {
         /// The Group's id.
         id: Path<String>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
-        group_view(own_pusher(&engine, &caller, &PusherId::new(id.0)).await?)
+        group_view(seen(&engine, auth.anybody(), &PusherId::new(id.0)).await?)
     }
 
     /// Change a Group
@@ -265,7 +266,9 @@ impl GroupApi {
 
     /// Delete a Group
     ///
-    /// Revokes what waits because of it. Refused while other Pushers build on it.
+    /// Revokes what waits because of it. Refused while other Pushers build on it, unless an admin forces it: those stay,
+    /// and a push to them is refused with `base_unknown` until they are given another base. A shared one only an admin
+    /// can delete.
     #[oai(path = "/group/:id", method = "delete", operation_id = "deleteGroup")]
     async fn delete(
         &self,
@@ -273,13 +276,13 @@ impl GroupApi {
         auth: Auth,
         /// The Group's id.
         id: Path<String>,
+        /// Although others build on it; for admins.
+        force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let id = PusherId::new(id.0);
-        if !matches!(own_pusher(&engine, &caller, &id).await?, StoredPusher::Group(_)) {
-            return Err(Error::NotFound("group").into());
-        }
-        Ok(Reply(Removed::of(edit::remove(&engine, &caller, &id).await?)))
+        let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
+        let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Group, force).await?;
+        Ok(Reply(Removed::of(revoked_tasks)))
     }
 
     /// Add a member to a Group
@@ -371,7 +374,11 @@ async fn edit_group(
     group_view(changed)
 }
 
-fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
+/// A Group as an answer.
+///
+/// # Errors
+/// 404 if it is none.
+pub fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
     match pusher {
         StoredPusher::Group(group) => Ok(Reply(GroupView::new(group))),
         StoredPusher::Preset(_) => Err(Error::NotFound("group").into()),

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use crate::domain::params::ParamType;
 use crate::domain::refusal::{Problem, Refusal};
+use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Limit};
 
 /// A language that answers are written in.
@@ -186,10 +187,22 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
                 format!("{at}无法用这些参数生成请求：{reason}"),
             )
         }
-        Refusal::PusherInUse(_) => ("Other pushers build on this one.".into(), "有其他推送器基于它。".into()),
-        Refusal::SharedIsFinal => {
-            ("A shared pusher can no longer be changed.".into(), "已公开的推送器不能再修改。".into())
+        Refusal::PusherInUse { .. } => ("Other pushers build on this one.".into(), "有其他推送器基于它。".into()),
+        Refusal::SharedIsFinal => (
+            "A shared pusher can no longer be changed, and only an administrator can delete it.".into(),
+            "已公开的推送器不能再修改，只有管理员可以删除。".into(),
+        ),
+        Refusal::ProtectedNotShared => {
+            ("A protected pusher cannot be shared.".into(), "受保护的推送器不能公开。".into())
         }
+        Refusal::BaseNotPublic(id) => (
+            format!("It builds on {id}, which is not public: share that first."),
+            format!("它基于尚未公开的 {id}，请先将其公开。"),
+        ),
+        Refusal::AddressIsFinal(id) => (
+            format!("The secrets of the shared pusher {id} go only where it sends them; the address stays as it is."),
+            format!("公开推送器 {id} 的密钥只会发往它自己的地址，不能改变该地址。"),
+        ),
         Refusal::WrongState(state) => {
             (format!("This is not possible: the state is {state}."), format!("当前状态（{state}）下不能这样做。"))
         }
@@ -237,6 +250,12 @@ pub fn unauthorized(language: Language, problem: AuthProblem) -> String {
         AuthProblem::Unconfirmed => ("The mail address has not been confirmed.", "邮箱尚未确认。"),
     };
     language.pick(english, chinese).to_owned()
+}
+
+/// That the token lacks a scope.
+pub fn scope_missing(language: Language, scope: Scope) -> String {
+    let scope = scope.as_str();
+    language.pick(format!("The token does not carry the scope {scope}."), format!("令牌缺少 {scope} 权限。"))
 }
 
 /// That a limit was reached.

@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod address;
+pub mod admission;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod connections;
@@ -19,22 +21,28 @@ pub mod idempotency;
 pub mod input;
 pub mod messages;
 pub mod object;
+pub mod origin;
 pub mod own;
 pub mod page;
 pub mod preset;
 pub mod push;
 pub mod pusher;
 pub mod revoke;
+pub mod scopes;
 pub mod service;
+pub mod share;
 pub mod task;
+pub mod times;
+pub mod token;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route, get};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::address::Gate;
+use self::admission::Admission;
 use self::frame::{FrameOptions, Routes, frame};
 use self::front::Front;
 use crate::flow::Engine;
@@ -63,7 +71,9 @@ const ABOUT: &str = "A push server: one HTTP call becomes messages on any channe
     Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says. Every answer is \
     `{success, code, message, data}`: `code` is `0` or a stable word that says what went wrong, `message` is for people \
     and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
-    `Authorization: Bearer`, or into the parameter `_token`. Times are RFC 3339 in UTC. Lists take `limit` and \
+    `Authorization: Bearer`, into `X-Api-Key`, or into the parameter `_token`; so does an API token from \
+    `POST /account/token/`, which may do what its scopes say: `push`, `read`, `manage`. A session may do everything. \
+    `x-required-scope` tells which scope an operation needs. Times are RFC 3339 in UTC. Lists take `limit` and \
     `cursor`, and answer `next_cursor`, which is null on the last page. `X-Request-Id` is taken and given back.";
 
 fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
@@ -74,8 +84,11 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         pusher::PusherApi,
         preset::PresetApi,
         group::GroupApi,
+        share::ShareApi,
         service::ServiceApi,
         account::AccountApi,
+        token::TokenApi,
+        audit::AuditApi,
     );
     OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }
@@ -84,6 +97,7 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
 pub fn document() -> Value {
     // poem-openapi writes JSON; if it did not, the document test would fail.
     let mut document = document::finish(document::read(&operations().spec()).unwrap_or_default());
+    scopes::add(&mut document);
     examples::add(&mut document);
     document
 }
@@ -107,7 +121,7 @@ pub fn endpoint(engine: Arc<Engine>, body_limit: usize, gate: Gate) -> impl Endp
         .at("/metrics", get(health::scrape))
         .at("/openapi.json", get(health::OpenApiJson(text)))
         .at("/docs", docs::page(&document))
-        .nest("/", operations())
+        .nest("/", Admission::new(engine.clone(), operations().into_endpoint(), &document))
         .data(engine.clone());
     frame(Front::new(engine, routes), options)
 }

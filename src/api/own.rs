@@ -1,4 +1,4 @@
-//! What the operations on Presets, on Groups and on Pushers of any kind share: one's own, and only one's own.
+//! What the operations on Presets, on Groups and on Pushers of any kind share: pages of one's own and of what is public.
 
 use poem_openapi::Object;
 use poem_openapi::types::{ParseFromJSON, ToJSON};
@@ -7,9 +7,12 @@ use super::envelope::{ApiError, Reply};
 use super::page::{Page, PageQuery};
 use crate::domain::id::PusherId;
 use crate::domain::time::Timestamp;
-use crate::error::Error;
+use crate::flow::shown::shown;
 use crate::flow::{Caller, Engine};
 use crate::store::{PusherKind, StoredPusher};
+
+/// Longest text to search for, in characters.
+const LONGEST_SEARCH: usize = 100;
 
 /// What deleting a Pusher did.
 #[derive(Debug, Object)]
@@ -25,15 +28,6 @@ impl Removed {
     }
 }
 
-/// The caller's own Preset or Group; anybody else's does not exist for the caller.
-///
-/// # Errors
-/// 404 if there is none.
-pub async fn own_pusher(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<StoredPusher, ApiError> {
-    let found = engine.store.read().await?.pusher(engine.store.sealer(), id).await?;
-    Ok(found.filter(|pusher| *pusher.owner() == caller.account.id).ok_or(Error::NotFound("pusher"))?)
-}
-
 /// A page of the caller's own Pushers.
 ///
 /// # Errors
@@ -45,21 +39,58 @@ pub async fn own_page<T: ParseFromJSON + ToJSON>(
     kind: Option<PusherKind>,
     view: impl Fn(StoredPusher) -> Option<T>,
 ) -> Result<Reply<Page<T>>, ApiError> {
-    let before = match &page.after {
-        Some(key) => Some(list_position(key).ok_or_else(ApiError::cursor_invalid)?),
-        None => None,
-    };
+    let before = list_position(page)?;
     let mut tx = engine.store.read().await?;
     let rows = tx.pushers_of(engine.store.sealer(), &caller.account.id, kind, before, page.rows()).await?;
-    let keyed = rows.into_iter().filter_map(|pusher| {
+    drop(tx);
+    page_of(engine, Some(caller), page, rows, view).await
+}
+
+/// A page of what is shared, of one kind; with a text, of what has it in its name or its base.
+///
+/// # Errors
+/// If the cursor is not one of this list's, or the text is too long.
+pub async fn shared_page<T: ParseFromJSON + ToJSON>(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    page: &PageQuery,
+    kind: PusherKind,
+    text: Option<&str>,
+    view: impl Fn(StoredPusher) -> Option<T>,
+) -> Result<Reply<Page<T>>, ApiError> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    match text {
+        Some(text) if text.chars().count() > LONGEST_SEARCH => return Err(ApiError::field("q", "too_long")),
+        Some(text) if text.contains('\0') => return Err(ApiError::field("q", "invalid")),
+        _ => {}
+    }
+    let before = list_position(page)?;
+    let mut tx = engine.store.read().await?;
+    let rows = tx.shared_pushers(engine.store.sealer(), kind, text, before, page.rows()).await?;
+    drop(tx);
+    page_of(engine, caller, page, rows, view).await
+}
+
+async fn page_of<T: ParseFromJSON + ToJSON>(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    page: &PageQuery,
+    rows: Vec<StoredPusher>,
+    view: impl Fn(StoredPusher) -> Option<T>,
+) -> Result<Reply<Page<T>>, ApiError> {
+    let mut keyed = Vec::with_capacity(rows.len());
+    for pusher in rows {
         let key = format!("{}.{}", pusher.created_at().0, pusher.id());
-        view(pusher).map(|shown| (key, shown))
-    });
-    Ok(Reply(page.page(keyed.collect(), |(key, _)| key.clone(), |(_, shown)| shown)))
+        keyed.extend(view(shown(engine, caller, pusher).await?).map(|shown| (key, shown)));
+    }
+    Ok(Reply(page.page(keyed, |(key, _)| key.clone(), |(_, shown)| shown)))
 }
 
 /// Where a page of Pushers ended: `created_at.id`.
-fn list_position(key: &str) -> Option<(Timestamp, PusherId)> {
-    let (at, id) = key.split_once('.')?;
-    (id.len() == PusherId::LEN).then_some((Timestamp(at.parse().ok()?), PusherId::new(id)))
+fn list_position(page: &PageQuery) -> Result<Option<(Timestamp, PusherId)>, ApiError> {
+    let Some(key) = &page.after else { return Ok(None) };
+    let position = key
+        .split_once('.')
+        .and_then(|(at, id)| (id.len() == PusherId::LEN).then_some((Timestamp(at.parse().ok()?), PusherId::new(id))));
+    position.map(Some).ok_or_else(ApiError::cursor_invalid)
 }

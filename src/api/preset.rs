@@ -12,11 +12,12 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
 use super::object::JsonObject;
-use super::own::{Removed, own_page, own_pusher};
+use super::own::{Removed, own_page};
 use super::page::{Page, PageQuery};
 use crate::domain::id::{PusherId, unguessable};
 use crate::domain::pusher::Preset;
 use crate::error::Error;
+use crate::flow::shown::seen;
 use crate::flow::{Engine, edit};
 use crate::store::{PusherKind, StoredPusher};
 
@@ -44,7 +45,7 @@ pub struct PresetView {
 }
 
 impl PresetView {
-    /// A Preset as its owner sees it.
+    /// A Preset as it is handed over.
     pub fn new(preset: Preset) -> Self {
         Self {
             id: preset.id.to_string(),
@@ -66,7 +67,7 @@ impl PresetView {
 #[oai(deny_unknown_fields)]
 pub struct CreatePreset {
     pub name: String,
-    /// A Service's id, or a Preset or Group of one's own.
+    /// A Service's id, or a Preset or Group that is one's own or shared.
     pub base_pusher: String,
     /// Predefined parameters.
     #[oai(default)]
@@ -149,7 +150,8 @@ impl PresetApi {
 
     /// Read a Preset
     ///
-    /// Only the owner can.
+    /// Your own, a shared one, or as an admin anybody's; secrets are masked unless they are yours, and to a token
+    /// without the scope `manage`.
     #[oai(path = "/preset/:id", method = "get", operation_id = "getPreset")]
     async fn get(
         &self,
@@ -158,11 +160,7 @@ impl PresetApi {
         /// The Preset's id.
         id: Path<String>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
-        match own_pusher(&engine, &caller, &PusherId::new(id.0)).await? {
-            StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
-            StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
-        }
+        preset_view(seen(&engine, auth.anybody(), &PusherId::new(id.0)).await?)
     }
 
     /// Change a Preset
@@ -197,15 +195,14 @@ impl PresetApi {
             }))
         })
         .await?;
-        match changed {
-            StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
-            StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
-        }
+        preset_view(changed)
     }
 
     /// Delete a Preset
     ///
-    /// Revokes what waits because of it. Refused while other Pushers build on it.
+    /// Revokes what waits because of it. Refused while other Pushers build on it, unless an admin forces it: those stay,
+    /// and a push to them is refused with `base_unknown` until they are given another base. A shared one only an admin
+    /// can delete.
     #[oai(path = "/preset/:id", method = "delete", operation_id = "deletePreset")]
     async fn delete(
         &self,
@@ -213,13 +210,23 @@ impl PresetApi {
         auth: Auth,
         /// The Preset's id.
         id: Path<String>,
+        /// Although others build on it; for admins.
+        force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let id = PusherId::new(id.0);
-        if !matches!(own_pusher(&engine, &caller, &id).await?, StoredPusher::Preset(_)) {
-            return Err(Error::NotFound("preset").into());
-        }
-        let revoked_tasks = edit::remove(&engine, &caller, &id).await?;
+        let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
+        let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Preset, force).await?;
         Ok(Reply(Removed::of(revoked_tasks)))
+    }
+}
+
+/// A Preset as an answer.
+///
+/// # Errors
+/// 404 if it is none.
+pub fn preset_view(pusher: StoredPusher) -> Result<Reply<PresetView>, ApiError> {
+    match pusher {
+        StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
+        StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
     }
 }

@@ -10,13 +10,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Tag;
-use super::auth::{Auth, bearer, optional};
+use super::auth::{Auth, admit, in_headers};
 use super::body::{PushBody, query};
 use super::envelope::ApiError;
 use super::idempotency::{Answered, key};
 use crate::domain::id::PusherId;
 use crate::domain::params::Params;
 use crate::domain::resolve::Call;
+use crate::domain::scope::Scope;
 use crate::flow::Engine;
 use crate::flow::push::{Accepted, push};
 
@@ -83,8 +84,11 @@ pub async fn take(
 ) -> Result<Answered<PushView>, ApiError> {
     let key = key(request)?;
     let call = call(content, body, query(request)?);
-    let token = bearer(request).map(str::to_owned).or_else(|| token_of(&call));
-    let caller = optional(engine, token.as_deref()).await?;
+    let token = in_headers(request).map(str::to_owned).or_else(|| token_of(&call));
+    let caller = match token {
+        Some(token) => Some(admit(engine, request, &token, Scope::Push).await?),
+        None => None,
+    };
     let pusher = PusherId::new(pusher);
     let accepted = push(engine, caller.as_ref(), &pusher, &call, key.as_ref()).await?;
     Ok(Answered { replayed: accepted.replayed, data: PushView::new(accepted, &pusher) })

@@ -14,17 +14,18 @@ use super::body::{PushBody, query};
 use super::envelope::{ApiError, Reply};
 use super::group::GroupView;
 use super::object::JsonObject;
-use super::own::{own_page, own_pusher};
+use super::own::own_page;
 use super::page::{Page, PageQuery};
 use super::preset::PresetView;
 use super::push::call;
 use super::service::ServiceView;
 use crate::domain::delivery::{Mail, MailSecurity, Outgoing, Request as HttpRequest};
 use crate::domain::id::PusherId;
-use crate::domain::permission::{Action, may};
+use crate::domain::permission::Action;
 use crate::error::Error;
 use crate::flow::preview::{Previewed, preview};
 use crate::flow::pushers::owner;
+use crate::flow::shown::seen;
 use crate::flow::{Caller, Engine};
 use crate::store::StoredPusher;
 
@@ -136,7 +137,8 @@ impl PusherApi {
 
     /// Read a Pusher of any kind
     ///
-    /// A Service, or a Preset or Group of your own.
+    /// A Service, or a Preset or Group that you may see: your own, a shared one, as an admin anybody's. Secrets are masked
+    /// unless they are yours, and to a token without the scope `manage`.
     #[oai(path = "/pusher/:id", method = "get", operation_id = "getPusher")]
     async fn get(
         &self,
@@ -145,11 +147,10 @@ impl PusherApi {
         /// The Pusher's id.
         id: Path<String>,
     ) -> Result<Reply<PusherView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
         if let Some(service) = engine.catalogue.get(&id.0) {
             return Ok(Reply(PusherView::Service(ServiceView::new(&service))));
         }
-        Ok(Reply(view(own_pusher(&engine, &caller, &PusherId::new(id.0)).await?)))
+        Ok(Reply(view(seen(&engine, auth.anybody(), &PusherId::new(id.0)).await?)))
     }
 
     /// See what a push would become, without sending
@@ -169,11 +170,10 @@ impl PusherApi {
         let caller = auth.caller(&engine).await?;
         let id = PusherId::new(id.0);
         let pusher = engine.pusher(&id).await?.ok_or(Error::NotFound("pusher"))?;
-        let relation = Caller::relation(Some(&caller), owner(&pusher));
-        if !may(Action::See, relation, engine.standing(&pusher)) {
+        if !Caller::may(Some(&caller), Action::See, owner(&pusher), engine.standing(&pusher)) {
             return Err(Error::NotFound("pusher").into());
         }
-        let tasks = preview(&engine, &id, &call(None, body, query(request)?)).await?;
+        let tasks = preview(&engine, &caller, &id, &call(None, body, query(request)?)).await?;
         Ok(Reply(PreviewView { tasks: tasks.into_iter().map(PreviewTask::new).collect() }))
     }
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Enum, Object, OpenApi};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::Tag;
 use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::page::{Page, PageQuery};
+use super::times::time;
 use crate::domain::account::Role;
 use crate::domain::id::{PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
@@ -227,11 +226,4 @@ async fn own_task(engine: &Engine, caller: &Caller, id: TaskId) -> Result<TaskRe
 fn list_position(key: &str) -> Result<TaskId, ApiError> {
     let id = TaskId::new(key);
     if id.push().is_some() { Ok(id) } else { Err(ApiError::cursor_invalid()) }
-}
-
-fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ApiError::field(field, "invalid"))?;
-    let ms = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).map_err(|_| ApiError::field(field, "invalid"))?;
-    Ok(Some(Timestamp(ms)))
 }

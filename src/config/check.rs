@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_delivery(config)?;
     within("database.max_connections", config.database.max_connections.into(), 1, 1000)?;
     check_limits(config)?;
+    within("audit.keep_days", config.audit.keep_days.into(), 1, 3650)?;
     if crate::logs::filter(&config.log.level).is_err() {
         return fault("log.level", "is not a log level such as info or info,fanfare=debug");
     }

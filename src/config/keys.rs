@@ -32,6 +32,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("limits.per_pusher_per_minute", Kind::Number),
     ("limits.daily_quota", Kind::Number),
     ("limits.connections", Kind::Number),
+    ("audit.keep_days", Kind::Number),
 ];
 
 /// Keys whose value is repeated in no message.

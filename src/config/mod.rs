@@ -54,6 +54,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// How much a request may carry, and how many of them are taken.
     pub limits: LimitsConfig,
+    /// The record of who did what.
+    pub audit: AuditConfig,
 }
 
 /// Text that never shows: not in logs, not in errors.
@@ -183,6 +185,14 @@ pub struct LimitsConfig {
     pub connections: usize,
 }
 
+/// The record of who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Days to keep it.
+    pub keep_days: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -200,6 +210,7 @@ impl Default for Config {
             log: LogConfig::default(),
             mail: MailConfig::default(),
             limits: LimitsConfig::default(),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -242,6 +253,12 @@ impl Default for LimitsConfig {
             daily_quota: 100_000,
             connections: 600,
         }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { keep_days: 90 }
     }
 }
 

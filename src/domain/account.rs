@@ -2,6 +2,7 @@
 
 use super::id::AccountId;
 use super::refusal::Refusal;
+use super::scope::Scopes;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,19 @@ pub struct Account {
     /// Shut out by an admin.
     pub disabled: bool,
     pub created_at: Timestamp,
+}
+
+/// A token with a name that an account has made for a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// What it is called by in the API; says nothing about the token.
+    pub id: String,
+    pub name: String,
+    pub scopes: Scopes,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+    /// From this time on it is not taken; `None` for one that does not end.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The form in which a mail address is stored and compared: trimmed and in lower case. `None` if it is not an address:

@@ -42,6 +42,11 @@ pub fn mask_value(spec: &ParamSpec, value: &Value) -> Value {
     if spec.secret { mask_all(spec.kind, value) } else { value.clone() }
 }
 
+/// A value masked whatever it is, for where it is not known what it is.
+pub fn hide(value: &Value) -> Value {
+    mask_all(ParamType::String, value)
+}
+
 fn mask_all(kind: ParamType, value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,

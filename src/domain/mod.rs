@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod agenda;
+pub mod audit;
 pub mod delivery;
 pub mod group;
 pub mod id;
@@ -17,5 +18,7 @@ pub mod refusal;
 pub mod resolve;
 pub mod retry;
 pub mod schedule;
+pub mod scope;
+pub mod shown;
 pub mod task;
 pub mod time;

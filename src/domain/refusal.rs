@@ -70,6 +70,13 @@ impl Problem {
     }
 }
 
+/// A Pusher that is built on another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    pub id: PusherId,
+    pub name: String,
+}
+
 /// A request that is understood and refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -104,9 +111,20 @@ pub enum Refusal {
         reason: String,
     },
     /// Others build on this Pusher.
-    PusherInUse(Vec<PusherId>),
-    /// A shared Pusher no longer changes.
+    PusherInUse {
+        /// Those that the caller may see.
+        dependents: Vec<Dependent>,
+        /// How many there are beside these.
+        others: u64,
+    },
+    /// A shared Pusher no longer changes, and only an admin deletes it.
     SharedIsFinal,
+    /// A protected Pusher cannot be shared.
+    ProtectedNotShared,
+    /// A Pusher cannot be shared while this base of it is not public.
+    BaseNotPublic(PusherId),
+    /// The call would send secrets of this shared Pusher elsewhere than it does.
+    AddressIsFinal(PusherId),
     /// The state does not allow this; the state it is in.
     WrongState(&'static str),
     /// The idempotency key stands for another call.
@@ -131,8 +149,11 @@ impl Refusal {
             Self::GroupFull(_) => "group_full",
             Self::MemberNameTaken(_) => "member_name_taken",
             Self::NotRenderable { .. } => "not_renderable",
-            Self::PusherInUse(_) => "pusher_in_use",
+            Self::PusherInUse { .. } => "pusher_in_use",
             Self::SharedIsFinal => "shared_is_final",
+            Self::ProtectedNotShared => "protected_not_shared",
+            Self::BaseNotPublic(_) => "base_not_public",
+            Self::AddressIsFinal(_) => "address_is_final",
             Self::WrongState(_) => "wrong_state",
             Self::IdempotencyMismatch => "idempotency_mismatch",
         }

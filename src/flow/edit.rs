@@ -1,23 +1,29 @@
-//! Makes, changes and removes Presets and Groups. What is stored always leads to its Services.
+//! Makes, changes, shares and removes Presets and Groups. What is stored always leads to its Services.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::pushers::owner;
+use super::pushers::{as_pusher, owner};
 use super::revoke::revoke_tasks_of;
 use super::{Caller, Engine};
+use crate::domain::account::Role;
+use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
-use crate::domain::permission::{Action, Relation, may};
-use crate::domain::pusher::{Group, Preset, Pusher, Unfollowed, check_group, check_preset, follow};
+use crate::domain::permission::{Action, Standing};
+use crate::domain::pusher::{Pusher, Unfollowed, check_group, check_preset, follow};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{StoredPusher, Tx};
+use crate::store::{PusherKind, StoredPusher, Tx};
 
 /// Most dependents, directly and through others, that a change of bases may touch: all are checked while nobody else
 /// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
-/// How many of them a refusal names.
-const SHOWN_DEPENDENTS: usize = 100;
+
+/// Begins the transaction in which a Pusher is made, changed, shared or removed: what is checked in it stays true until
+/// it ends.
+async fn begin(engine: &Engine) -> Result<Tx> {
+    engine.store.edit().await
+}
 
 /// Checks and stores a new Pusher.
 ///
@@ -26,10 +32,11 @@ const SHOWN_DEPENDENTS: usize = 100;
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
-    let mut tx = engine.store.edit().await?;
+    let mut tx = begin(engine).await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
     check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
+    record(engine, &mut tx, caller, AuditAction::PusherMade, &pusher).await?;
     tx.commit().await?;
     Ok(pusher)
 }
@@ -45,39 +52,76 @@ pub async fn change(
     edit: impl FnOnce(StoredPusher) -> Result<StoredPusher>,
 ) -> Result<StoredPusher> {
     // One transaction from reading to writing: two changes at once cannot undo each other.
-    let mut tx = engine.store.edit().await?;
-    let before = own(engine, &mut tx, caller, id).await?;
-    if is_shared(&before) {
-        return Err(Refusal::SharedIsFinal.into());
-    }
+    let mut tx = begin(engine).await?;
+    let before = allowed(engine, &mut tx, caller, Action::Change, id).await?;
     let after = edit(before.clone())?;
     check_fields(&after)?;
     if before.bases() != after.bases() {
         check_bases(engine, &mut tx, caller, &after).await?;
-        let concerned = concerned_by(&mut tx, id).await?;
+        let concerned = concerned_by(&mut tx, caller, id).await?;
         check_chains(engine, &mut tx, &after, &concerned).await?;
     }
     tx.update_pusher(engine.store.sealer(), &after).await?;
+    record(engine, &mut tx, caller, AuditAction::PusherChanged, &after).await?;
     tx.commit().await?;
     engine.pushers.forget(id);
     Ok(after)
 }
 
-/// Removes a Pusher and revokes what waits because of it; answers how many tasks were revoked.
+/// Makes a Pusher public, for good.
 ///
 /// # Errors
-/// If it is not there, is not the caller's, is shared, or others build on it.
-pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<usize> {
-    let mut tx = engine.store.edit().await?;
-    let pusher = own(engine, &mut tx, caller, id).await?;
-    let dependents = tx.dependents_of(id).await?;
-    if !dependents.is_empty() {
-        return Err(Refusal::PusherInUse(dependents).into());
+/// If it is not there, is not the caller's, is protected or shared already, or one of its bases is not public.
+pub async fn share(
+    engine: &Engine,
+    caller: &Caller,
+    id: &PusherId,
+    kind: PusherKind,
+    now: Timestamp,
+) -> Result<StoredPusher> {
+    let mut tx = begin(engine).await?;
+    let mut pusher = allowed(engine, &mut tx, caller, Action::Share, id).await?;
+    if pusher.kind() != kind {
+        return Err(Error::NotFound(kind.as_str()));
     }
-    if is_shared(&pusher) {
-        return Err(Refusal::SharedIsFinal.into());
+    for base in pusher.bases() {
+        let found = load(engine, &mut tx, &base).await?.ok_or_else(|| Refusal::BaseUnknown(base.clone()))?;
+        if !matches!(engine.standing(&found), Standing::Service { .. } | Standing::Shared) {
+            return Err(Refusal::BaseNotPublic(base).into());
+        }
+    }
+    match &mut pusher {
+        StoredPusher::Preset(preset) => (preset.shared, preset.updated_at) = (true, now),
+        StoredPusher::Group(group) => (group.shared, group.updated_at) = (true, now),
+    }
+    tx.update_pusher(engine.store.sealer(), &pusher).await?;
+    record(engine, &mut tx, caller, AuditAction::PusherShared, &pusher).await?;
+    tx.commit().await?;
+    engine.pushers.forget(id);
+    Ok(pusher)
+}
+
+/// Removes a Pusher and revokes what waits because of it; answers how many tasks were revoked. With `force`, which is an
+/// admin's, also if others build on it: they stay, and lead nowhere until they are given another base.
+///
+/// # Errors
+/// If it is not there, the caller may not delete it, or others build on it.
+pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: PusherKind, force: bool) -> Result<usize> {
+    let is_admin = caller.account.role == Role::Admin;
+    let mut tx = begin(engine).await?;
+    let pusher = allowed(engine, &mut tx, caller, Action::Delete, id).await?;
+    if pusher.kind() != kind {
+        return Err(Error::NotFound(kind.as_str()));
+    }
+    if force && !is_admin {
+        return Err(Error::Forbidden);
+    }
+    let (dependents, others) = tx.dependents_of(id, (!is_admin).then_some(&caller.account.id)).await?;
+    if !force && (!dependents.is_empty() || others > 0) {
+        return Err(Refusal::PusherInUse { dependents, others }.into());
     }
     tx.delete_pusher(id).await?;
+    record(engine, &mut tx, caller, AuditAction::PusherDeleted, &pusher).await?;
     tx.commit().await?;
     engine.pushers.forget(id);
     let revoked = revoke_tasks_of(engine, pusher.owner(), id).await?;
@@ -89,17 +133,36 @@ pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId) -> Result<u
     Ok(revoked + revoke_tasks_of(engine, pusher.owner(), id).await?)
 }
 
-/// The caller's own Pusher; anybody else's does not exist for the caller.
-async fn own(engine: &Engine, tx: &mut Tx, caller: &Caller, id: &PusherId) -> Result<StoredPusher> {
-    let found = tx.pusher(engine.store.sealer(), id).await?;
-    found.filter(|pusher| *pusher.owner() == caller.account.id).ok_or(Error::NotFound("pusher"))
+/// The Pusher, if the caller may do this with it.
+///
+/// # Errors
+/// `NotFound` if the caller may not even see it; else why not.
+async fn allowed(engine: &Engine, tx: &mut Tx, caller: &Caller, action: Action, id: &PusherId) -> Result<StoredPusher> {
+    let found = tx.pusher(engine.store.sealer(), id).await?.ok_or(Error::NotFound("pusher"))?;
+    let standing = engine.standing(&as_pusher(&found));
+    let may = |action| Caller::may(Some(caller), action, Some(found.owner()), standing);
+    if may(action) {
+        return Ok(found);
+    }
+    let own = *found.owner() == caller.account.id;
+    Err(match standing {
+        _ if !may(Action::See) => Error::NotFound("pusher"),
+        Standing::Shared if own => Refusal::SharedIsFinal.into(),
+        Standing::Protected if own && action == Action::Share => Refusal::ProtectedNotShared.into(),
+        _ => Error::Forbidden,
+    })
 }
 
-fn is_shared(pusher: &StoredPusher) -> bool {
-    match pusher {
-        StoredPusher::Preset(preset) => preset.shared,
-        StoredPusher::Group(group) => group.shared,
-    }
+/// Writes down what is done to a Pusher, in its owner's affairs.
+async fn record(
+    engine: &Engine,
+    tx: &mut Tx,
+    caller: &Caller,
+    action: AuditAction,
+    pusher: &StoredPusher,
+) -> Result<()> {
+    let event = engine.event(&caller.who(), action).concerning(pusher.owner());
+    tx.audit(&event.to(pusher.id().as_str(), pusher.name())).await
 }
 
 fn check_fields(pusher: &StoredPusher) -> Result<()> {
@@ -115,19 +178,15 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
     for base in pusher.bases() {
         let unknown = || Refusal::BaseUnknown(base.clone());
         let found = load(engine, tx, &base).await?.ok_or_else(unknown)?;
-        let relation = match Caller::relation(Some(caller), owner(&found)) {
-            // An admin's own Pushers are built like anybody's.
-            Relation::Admin => Relation::Stranger,
-            other => other,
-        };
-        if !may(Action::BuildOn, relation, engine.standing(&found)) {
+        if !Caller::may(Some(caller), Action::BuildOn, owner(&found), engine.standing(&found)) {
             return Err(unknown().into());
         }
     }
     Ok(())
 }
 
-/// With this Pusher as it is to be, each of these still leads to its Services.
+/// With this Pusher as it is to be, each of these still leads to its Services. One that led nowhere before, because an
+/// admin has deleted what it is built on, may go on doing so.
 async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
     let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher))]);
     for root in roots {
@@ -135,10 +194,11 @@ async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots
             match follow(root, &|id| loaded.get(id).cloned()) {
                 Ok(_) => break,
                 Err(Unfollowed::Refused(refusal)) => return Err(refusal.into()),
-                Err(Unfollowed::NotLoaded(id)) => {
-                    let found = load(engine, tx, &id).await?.ok_or_else(|| Refusal::BaseUnknown(id.clone()))?;
-                    loaded.insert(id, found);
-                }
+                Err(Unfollowed::NotLoaded(id)) => match load(engine, tx, &id).await? {
+                    Some(found) => drop(loaded.insert(id, found)),
+                    None if root == pusher.id() => return Err(Refusal::BaseUnknown(id).into()),
+                    None => break,
+                },
             }
         }
     }
@@ -154,19 +214,12 @@ async fn load(engine: &Engine, tx: &mut Tx, id: &PusherId) -> Result<Option<Push
 }
 
 /// A Pusher and everything that builds on it, directly or not.
-async fn concerned_by(tx: &mut Tx, id: &PusherId) -> Result<Vec<PusherId>> {
+async fn concerned_by(tx: &mut Tx, caller: &Caller, id: &PusherId) -> Result<Vec<PusherId>> {
     let mut concerned = tx.all_dependents_of(id, MOST_DEPENDENTS + 1).await?;
     if concerned.len() > usize::try_from(MOST_DEPENDENTS).unwrap_or(usize::MAX) {
-        concerned.truncate(SHOWN_DEPENDENTS);
-        return Err(Refusal::PusherInUse(concerned).into());
+        let (dependents, others) = tx.dependents_of(id, Some(&caller.account.id)).await?;
+        return Err(Refusal::PusherInUse { dependents, others }.into());
     }
     concerned.push(id.clone());
     Ok(concerned)
-}
-
-fn as_pusher(pusher: &StoredPusher) -> Pusher {
-    match pusher {
-        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(Preset::clone(preset))),
-        StoredPusher::Group(group) => Pusher::Group(Arc::new(Group::clone(group))),
-    }
 }

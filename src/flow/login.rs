@@ -1,7 +1,8 @@
 //! Passwords and tokens: who somebody is. Hashing runs apart from the async threads and a few at a time, because each
 //! takes 19 MiB and some milliseconds by design.
 
-use std::sync::LazyLock;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use argon2::password_hash::phc::PasswordHash;
 
@@ -10,8 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
 
-use super::{Caller, Engine};
+use super::audit::somebody;
+use super::callers::Holder;
+use super::{Caller, Engine, tokens};
 use crate::domain::account::{Account, Role, check_password, email_key};
+use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -20,8 +24,10 @@ use crate::store::{NewAccount, TokenHash};
 
 /// A session ends when it has not been used for so long: 30 days.
 const IDLE_MS: i64 = 30 * 86_400_000;
-/// The last use is written at most this often: 1 hour.
+/// The last use of a session is written at most this often: 1 hour.
 const TOUCH_MS: i64 = 3_600_000;
+/// That of an API token, which people look at: 1 minute.
+const TOUCH_API_MS: i64 = 60_000;
 /// Passwords that are hashed at the same time.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
@@ -33,11 +39,12 @@ pub struct Login {
     pub token: Option<String>,
 }
 
-/// Checks an address and a password, and begins a session if they are right.
+/// Checks an address and a password, and begins a session if they are right. Both outcomes are recorded; an address that
+/// nobody has is not, because it may be a password in the wrong field.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login> {
+pub async fn login(engine: &Engine, email: &str, password: &str, origin: Option<IpAddr>) -> Result<Login> {
     let found = match email_key(email) {
         Some(key) => engine.store.read().await?.account_by_email(&key).await?,
         None => None,
@@ -49,11 +56,23 @@ pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login
         None => (None, nobodys_hash().await?),
     };
     let right = verify(password.to_owned(), hash).await?;
+    let known = account.as_ref().map(|account| account.id.clone());
     let token = match account.filter(|account| right && account.confirmed && !account.disabled) {
-        Some(account) => Some(begin_session(engine, &account.id).await?),
-        None => None,
+        Some(account) => Some(begin_session(engine, account.id, origin).await?),
+        None => {
+            record_failure(engine, known.as_ref(), origin).await?;
+            None
+        }
     };
     Ok(Login { is_registered, token })
+}
+
+async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Option<IpAddr>) -> Result<()> {
+    let event = engine.event(&somebody(None, origin), AuditAction::LoginFailed);
+    let event = account.map_or(event.clone(), |account| event.concerning(account));
+    let mut tx = engine.store.write().await?;
+    tx.audit(&event).await?;
+    tx.commit().await
 }
 
 /// The caller that a token proves, if it stands.
@@ -61,22 +80,51 @@ pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login
 /// # Errors
 /// `Unauthorized` if the token is unknown, has ended, or its account is disabled; `Limited` if the account has made too
 /// many requests.
-pub async fn caller(engine: &Engine, token: &str) -> Result<Caller> {
+pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Result<Caller> {
     let hash = TokenHash::of(token);
     let now = engine.clock.now();
-    let found = engine.store.read().await?.token_holder(&hash, now).await?;
-    let Some((account, last_used_at)) = found.filter(|(account, _)| account.confirmed && !account.disabled) else {
-        return Err(Error::Unauthorized(AuthProblem::Invalid));
+    let holder = match engine.callers.get(&hash, now) {
+        Some(holder) => holder,
+        None => look_up(engine, token, &hash, now).await?,
     };
-    if account.role != Role::Admin {
-        engine.limits.account(&account.id, now)?;
+    if holder.account.role != Role::Admin {
+        engine.limits.account(&holder.account.id, now)?;
     }
-    if now.0 - last_used_at.0 >= TOUCH_MS {
+    let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };
+    if holder.last_used_at.is_none_or(|last| now.0 - last.0 >= every) {
         let mut tx = engine.store.write().await?;
-        tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?;
+        match &holder.token {
+            Some(token) => tx.touch_api_token(&token.id, now).await?,
+            None => tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?,
+        }
         tx.commit().await?;
+        engine.callers.forget_token(&hash);
     }
-    Ok(Caller { account })
+    Ok(Caller { account: holder.account.clone(), token: hash, api_token: holder.token.clone(), origin })
+}
+
+async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp) -> Result<Arc<Holder>> {
+    let read_at_change = engine.callers.changes();
+    let mut tx = engine.store.read().await?;
+    let found = if token.starts_with(tokens::PREFIX) {
+        tx.api_token_holder(hash, now).await?.map(|(account, token)| Holder {
+            account,
+            last_used_at: token.last_used_at,
+            expires_at: token.expires_at,
+            token: Some(token),
+        })
+    } else {
+        tx.token_holder(hash, now).await?.map(|(account, last_used_at, expires_at)| Holder {
+            account,
+            token: None,
+            last_used_at: Some(last_used_at),
+            expires_at: Some(expires_at),
+        })
+    };
+    let stands = |holder: &Holder| holder.account.confirmed && !holder.account.disabled;
+    let holder = Arc::new(found.filter(stands).ok_or(AuthProblem::Invalid)?);
+    engine.callers.keep(hash, &holder, read_at_change);
+    Ok(holder)
 }
 
 /// Makes an account that is confirmed from the start; `None` if the address is taken.
@@ -121,12 +169,18 @@ pub async fn set_password(store: &crate::store::Store, email: &str, password: St
     Ok(changed)
 }
 
-async fn begin_session(engine: &Engine, holder: &AccountId) -> Result<String> {
+/// 256 random bits as text.
+pub fn new_secret() -> String {
     let secret: [u8; 32] = rand::random();
-    let token = format!("ff_{}", URL_SAFE_NO_PAD.encode(secret));
+    URL_SAFE_NO_PAD.encode(secret)
+}
+
+async fn begin_session(engine: &Engine, holder: AccountId, origin: Option<IpAddr>) -> Result<String> {
+    let token = format!("ff_{}", new_secret());
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
-    tx.insert_token(&TokenHash::of(&token), holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.insert_token(&TokenHash::of(&token), &holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.audit(&engine.event(&somebody(Some(holder), origin), AuditAction::Login)).await?;
     tx.commit().await?;
     Ok(token)
 }

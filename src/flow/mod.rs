@@ -1,33 +1,41 @@
 //! Operations of more than one step; each owns its transaction, and none holds one while the network is used.
 
+pub mod audit;
+pub mod callers;
 pub mod deliver;
 pub mod edit;
 mod idempotency;
 pub mod limits;
 pub mod login;
+mod meter;
 pub mod nodes;
+pub mod plan;
 pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
+pub mod shown;
 pub mod tidy;
+pub mod tokens;
 pub mod usage;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::account::{Account, Role};
+use crate::domain::account::{Account, ApiToken, Role};
 use crate::domain::id::AccountId;
-use crate::domain::permission::Relation;
+use crate::domain::permission::{Action, Relation, Standing, may};
 use crate::domain::retry::RetrySchedule;
+use crate::domain::scope::Scopes;
 use crate::domain::time::Clock;
 use crate::metrics::Metrics;
 use crate::send::Sender;
 use crate::service::Catalogue;
-use crate::store::Store;
+use crate::store::{Store, TokenHash};
 
 /// What every operation works with.
 pub struct Engine {
@@ -38,6 +46,7 @@ pub struct Engine {
     pub pushers: pushers::PusherCache,
     /// Who has used how much of what they may.
     pub limits: limits::Limits,
+    pub callers: callers::CallerCache,
     pub retries: RetrySchedule,
     pub metrics: Arc<Metrics>,
     /// Most attempts under way at once.
@@ -50,12 +59,20 @@ pub struct Engine {
     pub working: AtomicBool,
     /// Days for which finished tasks are kept.
     pub keep_finished_days: u32,
+    /// Days for which the record of who did what is kept.
+    pub keep_audit_days: u32,
 }
 
 /// Who makes a request, proved by a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub account: Account,
+    /// The token that proved it.
+    pub token: TokenHash,
+    /// What is known of it if it is an API token; `None` for a session.
+    pub api_token: Option<ApiToken>,
+    /// The address that the request comes from.
+    pub origin: Option<IpAddr>,
 }
 
 impl Caller {
@@ -67,5 +84,17 @@ impl Caller {
             Some(caller) if caller.account.role == Role::Admin => Relation::Admin,
             Some(_) => Relation::Stranger,
         }
+    }
+
+    /// Whether a caller, if any, may do something with what belongs to an account. An admin may do with what is their
+    /// own what the owner may and what an admin may.
+    pub fn may(caller: Option<&Self>, action: Action, owner: Option<&AccountId>, standing: Standing) -> bool {
+        let is_admin = caller.is_some_and(|caller| caller.account.role == Role::Admin);
+        may(action, Self::relation(caller, owner), standing) || (is_admin && may(action, Relation::Admin, standing))
+    }
+
+    /// What the token lets its holder do.
+    pub fn scopes(&self) -> Scopes {
+        self.api_token.as_ref().map_or_else(Scopes::all, |token| token.scopes)
     }
 }

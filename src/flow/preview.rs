@@ -1,13 +1,14 @@
 //! What a push would become, without sending: every parameter with where it came from, and the exact request.
 //! Secrets are masked before rendering, so nothing derived from one (a signature, an encoded form) shows it either.
 
-use super::Engine;
+use super::plan::plan;
+use super::{Caller, Engine};
 use crate::domain::delivery::Outgoing;
 use crate::domain::id::{PusherId, time_ordered};
 use crate::domain::mask::mask_value;
 use crate::domain::params::Params;
 use crate::domain::refusal::Refusal;
-use crate::domain::resolve::{Call, Delivery, Resolved, resolve};
+use crate::domain::resolve::{Call, Delivery, Resolved};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::service::RenderEnv;
@@ -28,10 +29,9 @@ pub struct Previewed {
 ///
 /// # Errors
 /// As a push.
-pub async fn preview(engine: &Engine, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
-    let target = engine.target(id).await?;
+pub async fn preview(engine: &Engine, caller: &Caller, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
     let now = engine.clock.now();
-    let plan = resolve(&target, call, now)?;
+    let plan = plan(engine, Some(caller), id, call, now).await?;
     plan.deliveries.into_iter().map(|delivery| one(engine, delivery, now)).collect()
 }
 

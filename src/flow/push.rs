@@ -5,17 +5,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::Once;
-use super::limits;
+use super::meter::{self, Spent};
 use super::pushers::owner;
 use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
 use crate::domain::agenda::lane;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::idempotency::IdempotencyKey;
-use crate::domain::permission::{Action, Relation, may};
+use crate::domain::permission::Action;
 use crate::domain::pusher::{Pusher, Strategy};
 use crate::domain::refusal::Refusal;
-use crate::domain::resolve::{Call, Delivery, resolve};
+use crate::domain::resolve::{Call, Delivery};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
@@ -67,44 +67,34 @@ pub async fn push(
         }
     });
     let root = found?.ok_or(Error::NotFound("pusher"))?;
-    let relation = permit(engine, caller, &root)?;
-    let holder = holder(caller, &root);
+    permit(engine, caller, &root)?;
     let now = engine.clock.now();
-    if let Some(owner) = owner(&root) {
-        limits::unless_admin(engine, owner, count(engine, owner, id, relation, now)).await?;
-    }
+    meter::count(engine, caller, &root, id, now).await?;
+    let holder = holder(caller, &root);
     let once = key.map(|key| Once::new(holder, id, key, call, now));
-    let (accepted, tasks) = match (plan(engine, holder, id, call, now).await, &once) {
-        // What has changed since the first call must not refuse its repetition.
+    let pushed = async {
+        let (accepted, tasks) = plan(engine, caller, holder, id, call, now).await?;
+        let payer = meter::payer(engine, caller, &root, holder);
+        let spent = Spent::take(engine, payer, tasks.len(), now).await?;
+        Ok::<_, Error>((accepted, tasks, spent))
+    };
+    let (accepted, tasks, spent) = match (pushed.await, &once) {
+        // What has changed since the first call must not refuse its repetition, which makes nothing.
         (Err(refused), Some(once)) => return Box::pin(once.first_answer(engine)).await?.ok_or(refused),
-        (planned, _) => planned?,
+        (pushed, _) => pushed?,
     };
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
-    let mut counted = tasks.len();
-    let quota = engine.limits.quota(holder, counted, now);
-    if quota.is_err() {
-        counted = 0;
-    }
-    if let Err(limited) = limits::unless_admin(engine, &AccountId::new(holder), quota).await {
-        // A repetition makes nothing, and may be told what it was told.
-        let first = match &once {
-            Some(once) => Box::pin(once.first_answer(engine)).await?,
-            None => None,
-        };
-        return first.ok_or(limited);
-    }
-    let unused = |_: &Error| engine.limits.give_back(holder, counted);
     if let Some(once) = &once {
-        let key = once.with_answer(engine, &accepted).inspect_err(unused)?;
-        if engine.store.record_once(tasks, key).await.inspect_err(unused)? == Recorded::KeyTaken {
-            engine.limits.give_back(holder, counted);
+        let key = once.with_answer(engine, &accepted)?;
+        if engine.store.record_once(tasks, key).await? == Recorded::KeyTaken {
             // Should the key have ended meanwhile, it is free for whoever comes again.
             let ended = Error::Busy { retry_after: Duration::from_secs(1) };
             return Box::pin(once.first_answer(engine)).await?.ok_or(ended);
         }
     } else {
-        engine.store.record(tasks).await.inspect_err(unused)?;
+        engine.store.record(tasks).await?;
     }
+    spent.keep();
     // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
     if !engine.pushers.still_good(reading)
         && let Some(owner) = owner(&root)
@@ -119,14 +109,13 @@ pub async fn push(
     Ok(accepted)
 }
 
-fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<Relation> {
-    let relation = Caller::relation(caller, owner(root));
-    if may(Action::Push, relation, engine.standing(root)) {
-        return Ok(relation);
+fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()> {
+    if Caller::may(caller, Action::Push, owner(root), engine.standing(root)) {
+        return Ok(());
     }
-    Err(match relation {
-        Relation::Anonymous => Error::Unauthorized(AuthProblem::Missing),
-        _ => Error::Forbidden,
+    Err(match caller {
+        None => Error::Unauthorized(AuthProblem::Missing),
+        Some(_) => Error::Forbidden,
     })
 }
 
@@ -142,13 +131,13 @@ fn holder<'a>(caller: Option<&'a Caller>, root: &'a Pusher) -> &'a str {
 /// What a call becomes now: the answer, and the tasks to record.
 async fn plan(
     engine: &Engine,
+    caller: Option<&Caller>,
     holder: &str,
     id: &PusherId,
     call: &Call,
     now: Timestamp,
 ) -> Result<(Accepted, Vec<NewTask>)> {
-    let target = engine.target(id).await?;
-    let plan = resolve(&target, call, now)?;
+    let plan = super::plan::plan(engine, caller, id, call, now).await?;
     let push_id = PushId::new(time_ordered(now.0, rand::random()));
     let fallback = plan.strategy == Strategy::Fallback && plan.deliveries.len() > 1;
     let mut tasks = Vec::with_capacity(plan.deliveries.len());
@@ -166,16 +155,6 @@ async fn plan(
         tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
     }
     Ok((Accepted { push_id, tasks: accepted, ignored: plan.ignored, replayed: false }, tasks))
-}
-
-/// Counts a push to somebody's Pusher: for the Pusher, and for its owner, whose tasks it makes. An owner with a token has
-/// been counted where that was checked. A Service belongs to nobody, and pushes to it count for the caller alone.
-fn count(engine: &Engine, owner: &AccountId, id: &PusherId, relation: Relation, now: Timestamp) -> Result<()> {
-    engine.limits.pusher(id, now)?;
-    match relation {
-        Relation::Owner => Ok(()),
-        _ => engine.limits.account(owner, now),
-    }
 }
 
 fn task(

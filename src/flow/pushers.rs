@@ -172,6 +172,14 @@ pub fn owner(pusher: &Pusher) -> Option<&AccountId> {
     }
 }
 
+/// A Preset or Group as one of all kinds of Pushers.
+pub fn as_pusher(stored: &StoredPusher) -> Pusher {
+    match stored {
+        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset.clone())),
+        StoredPusher::Group(group) => Pusher::Group(Arc::new(group.clone())),
+    }
+}
+
 impl Engine {
     /// The Pusher with this id, of any kind.
     ///
@@ -184,10 +192,7 @@ impl Engine {
         let read_at_change = self.pushers.changes();
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
-        let pusher = match stored {
-            StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
-            StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
-        };
+        let pusher = as_pusher(&stored);
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
     }

@@ -2,10 +2,11 @@
 
 use super::{Caller, Engine};
 use crate::domain::account::Role;
+use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
-use crate::store::{TaskFilter, TaskRecord};
+use crate::store::{TaskFilter, TaskRecord, Tx};
 
 /// Most tasks looked at in one step when a Pusher goes.
 const STEP: i64 = 500;
@@ -30,6 +31,9 @@ pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Resul
         tx.skip_held(&push, now).await?;
     }
     let state = tx.task(id).await?.map(|task| task.state);
+    if revoked {
+        record(engine, &mut tx, caller, AuditAction::TaskRevoked, &task).await?;
+    }
     tx.commit().await?;
     if revoked {
         engine.metrics.service(&task.service).revoked.inc();
@@ -56,6 +60,7 @@ pub async fn revoke_push(engine: &Engine, caller: &Caller, push: &PushId) -> Res
     let mut revoked = Vec::new();
     for task in &tasks {
         if tx.revoke_task(&task.id, now).await? {
+            record(engine, &mut tx, caller, AuditAction::TaskRevoked, task).await?;
             revoked.push(&task.service);
         }
     }
@@ -115,9 +120,18 @@ pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result
     if !retried {
         return Err(Error::Refused(crate::domain::refusal::Refusal::WrongState(task.state.as_str())));
     }
+    record(engine, &mut tx, caller, AuditAction::TaskRetried, &task).await?;
     tx.commit().await?;
     engine.store.signal().announce([(task.lane.as_str(), now.0)]);
     Ok(task)
+}
+
+/// Writes down what an admin does to somebody's task; what one does to one's own is everyday.
+async fn record(engine: &Engine, tx: &mut Tx, caller: &Caller, action: AuditAction, task: &TaskRecord) -> Result<()> {
+    if caller.account.id == task.owner {
+        return Ok(());
+    }
+    tx.audit(&engine.event(&caller.who(), action).concerning(&task.owner).to(task.id.as_str(), "")).await
 }
 
 /// Whether a task is the caller's, or the caller is an admin.

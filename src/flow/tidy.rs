@@ -11,8 +11,8 @@ use crate::error::Result;
 const STEP: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Removes tasks that ended long enough ago, tokens and idempotency keys that have ended, and what was used of limits long
-/// ago; answers how many rows went.
+/// Removes tasks that ended long enough ago, tokens and idempotency keys that have ended, what was used of limits long ago,
+/// and the oldest of the record of who did what; answers how many rows went.
 ///
 /// # Errors
 /// If the database fails.
@@ -20,6 +20,8 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
     let mut gone = remove_ended_tokens(engine, now).await? + remove_expired_keys(engine, now).await?;
     gone += remove_old_usage(engine, now).await?;
+    engine.callers.forget();
+    gone += remove_old_audit(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {
         let mut tx = engine.store.write().await?;
@@ -34,9 +36,23 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
 
 async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
     let mut tx = engine.store.write().await?;
-    let removed = tx.remove_ended_tokens(now).await?;
+    let removed = tx.remove_ended_tokens(now).await? + tx.remove_ended_api_tokens(now).await?;
     tx.commit().await?;
     Ok(removed)
+}
+
+async fn remove_old_audit(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let before = now.plus_ms(-i64::from(engine.keep_audit_days) * DAY_MS);
+    let mut gone = 0;
+    loop {
+        let mut tx = engine.store.write().await?;
+        let removed = tx.remove_audit_events(before, STEP).await?;
+        tx.commit().await?;
+        gone += removed;
+        if removed < STEP.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
 }
 
 async fn remove_expired_keys(engine: &Engine, now: Timestamp) -> Result<u64> {

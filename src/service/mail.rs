@@ -34,6 +34,11 @@ impl MailTemplate {
         Ok(format!("{host}:{port}"))
     }
 
+    /// The same with how the relay is spoken to: a password must not go out in clear because somebody asks for it.
+    pub fn place(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
+        Ok(format!("{} {}", self.destination(scope)?, self.security.text(scope)?))
+    }
+
     /// The finished mail.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Mail, RenderError> {
         let relay = self.relay(scope)?;

@@ -60,6 +60,17 @@ impl Service {
         }
     }
 
+    /// What decides where a delivery goes: equal texts, equal places. Unlike `destination` it tells apart what lies on
+    /// one host.
+    pub fn place(&self, params: &Params) -> Result<String, RenderError> {
+        let env = RenderEnv { now: Timestamp(0), delivery_id: "", random: 0 };
+        let scope = Scope { spec: &self.spec, params, env: &env };
+        match &self.body {
+            Body::Http(request) => request.url.place(&scope),
+            Body::Smtp(mail) => mail.place(&scope),
+        }
+    }
+
     /// What goes out for these parameters. The same input gives the same bytes.
     pub fn render(&self, params: &Params, env: &RenderEnv<'_>) -> Result<Outgoing, RenderError> {
         let scope = Scope { spec: &self.spec, params, env };

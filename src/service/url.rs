@@ -20,6 +20,8 @@ pub struct UrlTemplate {
     /// The expression at the very beginning, inserted as it is.
     base: Option<Expr>,
     rest: Vec<Piece>,
+    /// Whether parameters stand inside the host.
+    in_host: bool,
     /// How inserted values are encoded: within a host more strictly.
     encode: Encode,
 }
@@ -48,7 +50,7 @@ impl UrlTemplate {
             }
         }
         let in_host = base.is_none() && matches!(rest.first(), Some(Piece::Literal(text)) if !ends_host(text));
-        Ok(Self { slot, base, rest, encode: if in_host { host_part } else { segment } })
+        Ok(Self { slot, base, rest, in_host, encode: if in_host { host_part } else { segment } })
     }
 
     /// The finished URL, without a fragment.
@@ -60,6 +62,19 @@ impl UrlTemplate {
         }
         url.set_fragment(None);
         Ok(url)
+    }
+
+    /// What decides where a request goes, beside what the template itself says: the base address, or the host if
+    /// parameters stand in it. The same text means the same place.
+    pub fn place(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
+        match &self.base {
+            Some(base) => {
+                let value = base.value(scope).map_err(|reason| self.slot.error(reason))?;
+                Ok(as_text(value.as_ref()).trim().to_owned())
+            }
+            None if self.in_host => Ok(self.render(scope)?.host_str().unwrap_or_default().to_owned()),
+            None => Ok(String::new()),
+        }
     }
 
     fn text(&self, scope: &Scope<'_>) -> Result<String, Reason> {

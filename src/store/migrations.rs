@@ -6,12 +6,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// Number, name and SQL of each step, oldest first. A step that was released never changes.
-const STEPS: [(i64, &str, &str); 5] = [
+const STEPS: &[(i64, &str, &str)] = &[
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "pushers", include_str!("../../migrations/0002_pushers.sql")),
     (3, "tasks", include_str!("../../migrations/0003_tasks.sql")),
     (4, "idempotency", include_str!("../../migrations/0004_idempotency.sql")),
     (5, "rate", include_str!("../../migrations/0005_rate.sql")),
+    (8, "api_token", include_str!("../../migrations/0008_api_token.sql")),
+    (9, "audit", include_str!("../../migrations/0009_audit.sql")),
 ];
 
 /// What brings a database from any earlier step to the last.

@@ -11,6 +11,8 @@
 //! has the condition, or the transaction has taken its turn (`turns.rs`).
 
 mod accounts;
+mod api_tokens;
+mod audit;
 mod backup;
 mod batch;
 mod file;
@@ -23,6 +25,7 @@ mod queue;
 mod rows;
 mod seal;
 mod settings;
+mod shared;
 mod signal;
 mod tables;
 mod tasks;
@@ -43,6 +46,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool, Tra
 use tokio::sync::Mutex;
 
 pub use self::accounts::NewAccount;
+pub use self::audit::AuditFilter;
 pub use self::backup::{Backup, backup};
 pub use self::file::holds_database;
 pub use self::herald::News;

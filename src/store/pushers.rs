@@ -42,7 +42,7 @@ enum Definition {
     Group { pushers: Vec<Member>, param_map: ParamMap, redefine_content: Option<String>, strategy: Strategy },
 }
 
-struct PusherRow {
+pub(super) struct PusherRow {
     id: String,
     owner: String,
     name: String,
@@ -76,7 +76,7 @@ where
 }
 
 impl PusherRow {
-    fn open(self, sealer: &Sealer) -> Result<StoredPusher> {
+    pub(super) fn open(self, sealer: &Sealer) -> Result<StoredPusher> {
         let text = sealer.open(&self.id, &self.definition).map_err(|e| Error::Broken(e.into()))?;
         let definition = serde_json::from_str(&text).map_err(|e| Error::Broken(e.into()))?;
         let (id, owner, name) = (PusherId::new(self.id), AccountId::new(self.owner), self.name);
@@ -126,6 +126,14 @@ impl StoredPusher {
         match self {
             Self::Preset(preset) => &preset.owner,
             Self::Group(group) => &group.owner,
+        }
+    }
+
+    /// What its owner calls it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Preset(preset) => &preset.name,
+            Self::Group(group) => &group.name,
         }
     }
 
@@ -280,17 +288,6 @@ impl Tx {
         let gone = on!(self, conn => sqlx::query("DELETE FROM pusher WHERE id = $1")
             .bind(id.as_str().to_owned()).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(gone == 1)
-    }
-
-    /// The Pushers that are built directly on this one, at most a hundred.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn dependents_of(&mut self, id: &PusherId) -> Result<Vec<PusherId>> {
-        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as(
-            "SELECT pusher_id FROM pusher_base WHERE base_id = $1 ORDER BY pusher_id LIMIT 100")
-            .bind(id.as_str().to_owned()).fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
 
     /// The Pushers that are built on this one, directly or through others, each once.

@@ -9,13 +9,18 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 /// SHA-256 of a token. Tokens are 256 random bits, so a fast hash is enough.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenHash(String);
 
 impl TokenHash {
     /// The hash of a token.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The hash in hexadecimal.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -38,17 +43,21 @@ impl Tx {
         Ok(())
     }
 
-    /// The account that holds a token which has not ended, and when the token was last used.
+    /// The account that holds a session's token which has not ended, when the token was last used, and when it ends.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn token_holder(&mut self, hash: &TokenHash, now: Timestamp) -> Result<Option<(Account, Timestamp)>> {
-        let found: Option<(String, i64)> = on!(self, conn => sqlx::query_as(
-            "SELECT account_id, last_used_at FROM token WHERE hash = $1 AND expires_at > $2")
+    pub async fn token_holder(
+        &mut self,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(Account, Timestamp, Timestamp)>> {
+        let found: Option<(String, i64, i64)> = on!(self, conn => sqlx::query_as(
+            "SELECT account_id, last_used_at, expires_at FROM token WHERE hash = $1 AND expires_at > $2")
             .bind(hash.0.clone()).bind(now.0).fetch_optional(conn).await)?;
-        let Some((id, last_used_at)) = found else { return Ok(None) };
+        let Some((id, last_used_at, expires_at)) = found else { return Ok(None) };
         let account = self.account(&AccountId::new(id)).await?;
-        Ok(account.map(|account| (account, Timestamp(last_used_at))))
+        Ok(account.map(|account| (account, Timestamp(last_used_at), Timestamp(expires_at))))
     }
 
     /// Notes that a token was used, which moves its end.

@@ -397,7 +397,7 @@ async fn a_group_that_others_build_on_stays() {
     let preset = ann.preset(group, json!({})).await;
     let refused = ann.delete(&path).await;
     assert_eq!(refused.refusal(), (409, "pusher_in_use"));
-    assert_eq!(refused.body["data"], json!({ "dependents": [preset] }));
+    assert_eq!(refused.body["data"], json!({ "dependents": [{ "id": preset, "name": "preset" }], "others": 0 }));
     ann.delete(&format!("/preset/{preset}/")).await.data();
     ann.delete(&path).await.data();
     assert_eq!(ann.get(&path).await.refusal(), (404, "pusher_not_found"));

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is wanted")]
 
 mod account;
+mod api_token;
+mod audit;
 mod backup;
 mod bad_input;
 mod bad_pusher;
@@ -27,6 +29,7 @@ mod nodes;
 mod openapi;
 mod outage;
 mod page;
+mod permission;
 mod preset;
 mod push;
 mod push_token;
@@ -35,10 +38,14 @@ mod queue;
 mod revoke;
 mod revoke_race;
 mod schedule;
+mod scope;
 mod send;
 mod send_mail;
 mod send_redirect;
 mod service;
+mod share;
+mod share_race;
+mod share_secret;
 mod store;
 mod store_idempotency;
 mod store_queue;

@@ -19,7 +19,7 @@ both!(
     names_that_nobody_knows_are_refused,
     names_and_parameters_that_will_not_do,
     another_accounts_preset_does_not_exist,
-    an_admin_is_a_stranger_here_too,
+    an_admin_reads_and_deletes_but_neither_changes_nor_builds,
     a_base_that_is_not_there_is_told,
     what_others_build_on_cannot_be_deleted,
     a_circle_is_refused,
@@ -276,16 +276,16 @@ async fn another_accounts_preset_does_not_exist() {
     scene.ann.get(&path).await.data();
 }
 
-async fn an_admin_is_a_stranger_here_too() {
+async fn an_admin_reads_and_deletes_but_neither_changes_nor_builds() {
     let scene = Scene::start().await;
     let admin = scene.world.admin().await;
     let path = format!("/preset/{}/", scene.hook);
-    for answer in [admin.get(&path).await, admin.patch(&path, json!({ "name": "x" })).await, admin.delete(&path).await]
-    {
-        assert_eq!(answer.refusal(), (404, "pusher_not_found"));
-    }
+    assert_eq!(admin.get(&path).await.data()["id"], scene.hook);
+    assert_eq!(admin.patch(&path, json!({ "name": "x" })).await.refusal(), (403, "forbidden"));
     let built = admin.post("/preset/", json!({ "name": "n", "base_pusher": scene.hook })).await;
     assert_eq!(built.refusal(), (422, "base_unknown"));
+    admin.delete(&path).await.data();
+    assert_eq!(scene.ann.get(&path).await.refusal(), (404, "pusher_not_found"));
 }
 
 async fn a_base_that_is_not_there_is_told() {
@@ -308,11 +308,15 @@ async fn what_others_build_on_cannot_be_deleted() {
     let path = format!("/preset/{}/", scene.hook);
     let refused = scene.ann.delete(&path).await;
     assert_eq!(refused.refusal(), (409, "pusher_in_use"));
-    let mut dependents = vec![above.clone(), group.clone()];
+    let mut dependents = [(above.clone(), "preset"), (group.clone(), "group")];
     dependents.sort_unstable();
-    assert_eq!(refused.body["data"], json!({ "dependents": dependents }));
+    let dependents = dependents.map(|(id, name)| json!({ "id": id, "name": name }));
+    assert_eq!(refused.body["data"], json!({ "dependents": dependents, "others": 0 }));
     scene.ann.delete(&format!("/preset/{above}/")).await.data();
-    assert_eq!(scene.ann.delete(&path).await.body["data"], json!({ "dependents": [group] }));
+    assert_eq!(
+        scene.ann.delete(&path).await.body["data"],
+        json!({ "dependents": [{ "id": group, "name": "group" }], "others": 0 })
+    );
     scene.ann.delete(&format!("/group/{group}/")).await.data();
     scene.ann.delete(&path).await.data();
 }

@@ -166,7 +166,8 @@ async fn deleting_a_preset_revokes_what_waits_because_of_it() {
     let sent = scene.task(json!({})).await;
     scene.world.settle().await;
     let refused = scene.ann.delete(&format!("/preset/{}/", scene.hook)).await;
-    assert_eq!((refused.refusal(), &refused.body["data"]), ((409, "pusher_in_use"), &json!({ "dependents": [above] })));
+    assert_eq!(refused.refusal(), (409, "pusher_in_use"));
+    assert_eq!(refused.body["data"]["dependents"][0]["id"], above);
     assert_eq!(scene.state(&own[0]).await, "waiting", "a refused deletion revokes nothing");
 
     let deleted = scene.ann.delete(&format!("/preset/{above}/")).await;

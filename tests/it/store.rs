@@ -210,7 +210,7 @@ async fn a_token_ends_unless_it_is_used() {
     tx.insert_token(&hash, &ann, Timestamp(100), Timestamp(200)).await.unwrap();
     let holder = async |tx: &mut Tx, now| {
         let found = tx.token_holder(&hash, Timestamp(now)).await.unwrap();
-        found.map(|(account, used)| (account.id.to_string(), used.0))
+        found.map(|(account, used, _)| (account.id.to_string(), used.0))
     };
     assert_eq!(holder(&mut tx, 199).await, Some(("ann".to_owned(), 100)));
     assert_eq!(holder(&mut tx, 200).await, None, "it has ended");
@@ -274,8 +274,9 @@ async fn who_builds_on_whom_follows_every_change() {
         base.keep(&pusher).await;
     }
     let dependents = async |id| {
-        let found = base.read().await.dependents_of(&PusherId::new(id)).await.unwrap();
-        found.iter().map(ToString::to_string).collect::<Vec<_>>().concat()
+        let (found, others) = base.read().await.dependents_of(&PusherId::new(id), None).await.unwrap();
+        assert_eq!(others, 0);
+        found.iter().map(|dependent| dependent.id.to_string()).collect::<Vec<_>>().concat()
     };
     assert_eq!((dependents("a").await, dependents("b").await), ("bg".to_owned(), "g".to_owned()));
     let mut tx = base.write().await;
@@ -306,7 +307,7 @@ async fn everything_above_a_pusher_is_found() {
     assert_eq!(found, expected);
     assert_eq!(tx.all_dependents_of(&root, 7).await.unwrap(), expected[..7]);
     assert_eq!(tx.all_dependents_of(&PusherId::new("p149"), 7).await.unwrap(), []);
-    assert_eq!(tx.dependents_of(&root).await.unwrap().len(), 50);
+    assert_eq!(tx.dependents_of(&root, None).await.unwrap().0.len(), 50);
 }
 
 async fn a_pusher_has_an_owner() {

@@ -7,6 +7,7 @@ mod fixture;
 #[cfg(test)]
 mod group_tests;
 mod layers;
+mod lent;
 #[cfg(test)]
 mod oracle;
 pub(in crate::domain) mod pool;
@@ -24,6 +25,7 @@ use super::refusal::{ParamProblem, Refusal};
 use super::time::Timestamp;
 use finish::{Finished, finish};
 use layers::{CONTENT, contents};
+pub use lent::{Lent, lent};
 use pool::{Faults, Origin, Pool};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -99,6 +101,11 @@ pub struct Delivery {
 
 impl Delivery {
     /// The parameters without where they came from.
+    pub fn to_params(&self) -> Params {
+        self.params.iter().map(|(name, resolved)| (name.clone(), resolved.value.clone())).collect()
+    }
+
+    /// The same, taken out.
     pub fn into_params(self) -> Params {
         self.params.into_iter().map(|(name, resolved)| (name, resolved.value)).collect()
     }
@@ -120,11 +127,16 @@ pub struct Plan {
 /// `Refusal::Params` with everything that is wrong, members' parameters named `member.param`.
 pub fn resolve(target: &Target, call: &Call, now: Timestamp) -> Result<Plan, Refusal> {
     let mut problems = Vec::new();
-    let plan = match target {
-        Target::Single(chain) => resolve_single(chain, call, now, &mut problems),
-        Target::Group { presets, group, chains } => resolve_group(presets, group, chains, call, now, &mut problems),
-    };
+    let plan = resolve_anyway(target, call, now, &mut problems);
     if problems.is_empty() { Ok(plan) } else { Err(Refusal::Params(problems)) }
+}
+
+/// What can be resolved, whatever else is wrong.
+fn resolve_anyway(target: &Target, call: &Call, now: Timestamp, problems: &mut Vec<ParamProblem>) -> Plan {
+    match target {
+        Target::Single(chain) => resolve_single(chain, call, now, problems),
+        Target::Group { presets, group, chains } => resolve_group(presets, group, chains, call, now, problems),
+    }
 }
 
 fn resolve_single(chain: &Chain, call: &Call, now: Timestamp, problems: &mut Vec<ParamProblem>) -> Plan {

@@ -1,0 +1,69 @@
+//! What each operation asks of whoever calls it: the one table that admission goes by, and
+//! that the document shows.
+
+use serde_json::{Value, json};
+
+use super::auth::WAYS;
+use crate::domain::scope::Scope;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// What an operation asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing; a token is not looked at.
+    Public,
+    /// No token, or one with this scope: some things are for everybody, and more are for those who may.
+    Open(Scope),
+    /// A token with this scope.
+    Needs(Scope),
+}
+
+/// What the operation with this id asks for. A test holds the table against the document.
+pub fn access(operation: &str) -> Option<Access> {
+    use Access::{Needs, Open, Public};
+    use Scope::{Manage, Push, Read};
+    Some(match operation {
+        "login" | "listServices" | "getService" => Public,
+
+        "push" | "pushGet" | "pushContent" | "pushContentGet" => Open(Push),
+        "revokeTask" | "revokePush" => Needs(Push),
+
+        "getPreset" | "getGroup" | "getPusher" | "listSharedPresets" | "listSharedGroups" => Open(Read),
+        "listPresets" | "listGroups" | "listPushers" | "previewPush" => Needs(Read),
+        "listTasks" | "getTask" | "listTokens" | "listAudit" => Needs(Read),
+
+        "createPreset" | "changePreset" | "deletePreset" | "sharePreset" => Needs(Manage),
+        "createGroup" | "changeGroup" | "deleteGroup" | "shareGroup" => Needs(Manage),
+        "addMember" | "changeMember" | "removeMember" => Needs(Manage),
+        "retryTask" | "createToken" | "deleteToken" => Needs(Manage),
+        _ => return None,
+    })
+}
+
+/// Writes into a finished document what each operation asks for: as `security`, as `x-required-scope` (a bearer scheme
+/// has no place for scopes), and in its description.
+pub fn add(document: &mut Value) {
+    for operations in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
+        for method in METHODS {
+            let Some(operation) = operations.get_mut(method) else { continue };
+            let asked = operation["operationId"].as_str().and_then(access);
+            let mut ways: Vec<Value> = WAYS.iter().map(|way| json!({ *way: [] })).collect();
+            let (scope, told) = match asked {
+                None | Some(Access::Public) => {
+                    operation["security"] = json!([]);
+                    continue;
+                }
+                Some(Access::Needs(scope)) => (scope, "Needs the scope"),
+                Some(Access::Open(scope)) => {
+                    ways.push(json!({}));
+                    (scope, "Needs no token; one that is sent needs the scope")
+                }
+            };
+            operation["security"] = Value::Array(ways);
+            operation["x-required-scope"] = json!(scope.as_str());
+            let text = operation["description"].as_str().unwrap_or_default();
+            operation["description"] = json!(format!("{text}\n\n{told} `{}`.", scope.as_str()));
+        }
+    }
+}

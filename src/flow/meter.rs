@@ -1,0 +1,76 @@
+//! What a push counts for: the rates of the Pusher and of its owner, and the day's quota of whoever pays for its tasks.
+//! Administrators pay nothing: limits are for other people's accounts.
+
+use super::limits::unless_admin;
+use super::pushers::owner;
+use super::{Caller, Engine};
+use crate::domain::id::{AccountId, PusherId};
+use crate::domain::permission::{Relation, Standing};
+use crate::domain::pusher::Pusher;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// Counts a push to somebody's Pusher: for the Pusher, and for its owner, whose tasks it makes. Whoever has a token was
+/// counted where that was checked, and a shared Pusher is pushed to on the caller's account. A Service belongs to nobody.
+///
+/// # Errors
+/// `Limited` if there have been too many.
+pub async fn count(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    root: &Pusher,
+    id: &PusherId,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(owner) = owner(root) else { return Ok(()) };
+    let limits = &engine.limits;
+    let known = Caller::relation(caller, Some(owner)) == Relation::Owner || on_callers_account(engine, caller, root);
+    let counted = limits.pusher(id, now).and_then(|()| if known { Ok(()) } else { limits.account(owner, now) });
+    unless_admin(engine, owner, counted).await
+}
+
+/// Whose quota a push uses up whose tasks belong to `holder`.
+pub fn payer(engine: &Engine, caller: Option<&Caller>, root: &Pusher, holder: &str) -> AccountId {
+    match caller {
+        Some(caller) if on_callers_account(engine, Some(caller), root) => caller.account.id.clone(),
+        _ => AccountId::new(holder),
+    }
+}
+
+/// Whether it is a shared Pusher, which others use as they like.
+fn on_callers_account(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> bool {
+    caller.is_some() && engine.standing(root) == Standing::Shared
+}
+
+/// Tasks that were counted; given back when this is dropped, unless they are kept.
+pub struct Spent<'a> {
+    engine: &'a Engine,
+    payer: AccountId,
+    tasks: usize,
+}
+
+impl<'a> Spent<'a> {
+    /// Counts tasks.
+    ///
+    /// # Errors
+    /// `Limited` if the day's quota has no room for all of them.
+    pub async fn take(engine: &'a Engine, payer: AccountId, tasks: usize, now: Timestamp) -> Result<Self> {
+        let taken = engine.limits.quota(payer.as_str(), tasks, now);
+        let tasks = if taken.is_ok() { tasks } else { 0 };
+        unless_admin(engine, &payer, taken).await?;
+        Ok(Self { engine, payer, tasks })
+    }
+
+    /// They were recorded.
+    pub fn keep(mut self) {
+        self.tasks = 0;
+    }
+}
+
+impl Drop for Spent<'_> {
+    fn drop(&mut self) {
+        if self.tasks > 0 {
+            self.engine.limits.give_back(self.payer.as_str(), self.tasks);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a push would come to, with every rule about it checked: the step that a push and its preview share.
+
+use super::{Caller, Engine};
+use crate::domain::id::PusherId;
+use crate::domain::pusher::Target;
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve::{Call, Lent, Plan, lent, resolve};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// Follows the chains and resolves a call. Whether the caller may push has been checked.
+///
+/// # Errors
+/// If the chains lead nowhere, parameters are at fault, or a shared Pusher's secrets would go elsewhere than it sends
+/// them.
+pub async fn plan(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    id: &PusherId,
+    call: &Call,
+    now: Timestamp,
+) -> Result<Plan> {
+    let target = engine.target(id).await?;
+    let plan = resolve(&target, call, now)?;
+    check_lent_secrets(engine, &target, &plan, caller, now)?;
+    Ok(plan)
+}
+
+/// What shared Pushers keep secret goes where they send it, whatever others ask for: else a `server` of one's own would
+/// read the key.
+fn check_lent_secrets(
+    engine: &Engine,
+    target: &Target,
+    plan: &Plan,
+    caller: Option<&Caller>,
+    now: Timestamp,
+) -> Result<()> {
+    let caller = caller.map(|caller| &caller.account.id);
+    for (position, delivery) in plan.deliveries.iter().enumerate() {
+        for Lent { lender, own } in lent(target, position, delivery, caller, now) {
+            let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
+            let place = service.place(&delivery.to_params()).ok();
+            if place.is_none() || place != service.place(&own).ok() {
+                return Err(Refusal::AddressIsFinal(lender).into());
+            }
+        }
+    }
+    Ok(())
+}
