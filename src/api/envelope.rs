@@ -239,7 +239,11 @@ impl ApiError {
             | Refusal::GroupEmpty
             | Refusal::GroupFull(_)
             | Refusal::MemberNameTaken(_)
-            | Refusal::SharedIsFinal => Value::Null,
+            | Refusal::SharedIsFinal
+            | Refusal::RegistrationClosed
+            | Refusal::RegistrationNotOpen
+            | Refusal::MailNotConfigured
+            | Refusal::LastAdmin => Value::Null,
         };
         Self::new(refusal_status(refusal), refusal.code(), messages::refusal(language, refusal)).with_data(data)
     }
@@ -302,9 +306,13 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::GroupEmpty
         | Refusal::GroupFull(_)
         | Refusal::NotRenderable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::MemberNameTaken(_) | Refusal::PusherInUse(_) | Refusal::SharedIsFinal | Refusal::WrongState(_) => {
-            StatusCode::CONFLICT
-        }
+        Refusal::MemberNameTaken(_)
+        | Refusal::PusherInUse(_)
+        | Refusal::SharedIsFinal
+        | Refusal::WrongState(_)
+        | Refusal::LastAdmin => StatusCode::CONFLICT,
+        Refusal::RegistrationClosed | Refusal::RegistrationNotOpen => StatusCode::FORBIDDEN,
+        Refusal::MailNotConfigured => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -45,6 +45,10 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::PusherInUse(vec![id()]),
         Refusal::SharedIsFinal,
         Refusal::WrongState("running"),
+        Refusal::RegistrationClosed,
+        Refusal::RegistrationNotOpen,
+        Refusal::MailNotConfigured,
+        Refusal::LastAdmin,
     ];
     for case in &refusals {
         let (english, chinese) = (refusal(Language::English, case), refusal(Language::Chinese, case));

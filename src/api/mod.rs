@@ -14,6 +14,8 @@ pub mod front;
 pub mod group;
 pub mod health;
 pub mod input;
+pub mod invite;
+pub mod member;
 pub mod messages;
 pub mod object;
 pub mod own;
@@ -23,7 +25,9 @@ pub mod push;
 pub mod pusher;
 pub mod revoke;
 pub mod service;
+pub mod session;
 pub mod task;
+pub mod visitor;
 
 use std::sync::Arc;
 
@@ -72,6 +76,9 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         group::GroupApi,
         service::ServiceApi,
         account::AccountApi,
+        session::SessionApi,
+        invite::InviteApi,
+        member::MemberApi,
     );
     OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }

@@ -23,11 +23,15 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("log.level", Kind::Text),
     ("mail.url", Kind::Text),
     ("mail.from", Kind::Text),
+    ("recaptcha.secret", Kind::Text),
+    ("recaptcha.verify_url", Kind::Text),
+    ("recaptcha.min_score", Kind::Decimal),
+    ("recaptcha.action", Kind::Text),
     ("limits.body_kib", Kind::Number),
 ];
 
 /// Keys whose value is repeated in no message.
-pub(super) const SECRETS: &[&str] = &["secret_key", "admin_password", "database_url", "mail.url"];
+pub(super) const SECRETS: &[&str] = &["secret_key", "admin_password", "database_url", "mail.url", "recaptcha.secret"];
 
 /// The variable that names the file.
 pub const CONFIG_VARIABLE: &str = "FANFARE_CONFIG";
@@ -40,6 +44,7 @@ pub const OTHER_VARIABLES: &[&str] = &[CONFIG_VARIABLE, "FANFARE_SERVER", "FANFA
 pub(super) enum Kind {
     Text,
     Number,
+    Decimal,
     /// Separated by commas.
     Texts,
     /// Separated by commas.

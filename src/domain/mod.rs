@@ -3,9 +3,14 @@
 
 pub mod account;
 pub mod agenda;
+pub mod allowance;
+pub mod attempts;
+pub mod captcha;
 pub mod delivery;
 pub mod group;
 pub mod id;
+pub mod invite;
+pub mod language;
 pub mod mask;
 pub mod modifier;
 pub mod params;

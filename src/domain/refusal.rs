@@ -107,6 +107,14 @@ pub enum Refusal {
     SharedIsFinal,
     /// The state does not allow this; the state it is in.
     WrongState(&'static str),
+    /// Nobody may sign up.
+    RegistrationClosed,
+    /// Nobody may get themselves an invitation code.
+    RegistrationNotOpen,
+    /// The server sends no mails of its own.
+    MailNotConfigured,
+    /// Nobody would be left to look after the server.
+    LastAdmin,
 }
 
 impl Refusal {
@@ -130,6 +138,10 @@ impl Refusal {
             Self::PusherInUse(_) => "pusher_in_use",
             Self::SharedIsFinal => "shared_is_final",
             Self::WrongState(_) => "wrong_state",
+            Self::RegistrationClosed => "registration_closed",
+            Self::RegistrationNotOpen => "registration_not_open",
+            Self::MailNotConfigured => "mail_not_configured",
+            Self::LastAdmin => "last_admin",
         }
     }
 }

@@ -8,11 +8,12 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::door::Visitor;
 use super::{Caller, Engine};
 use crate::domain::account::{Account, Role, check_password, email_key};
-use crate::domain::id::{AccountId, time_ordered};
+use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
@@ -22,6 +23,8 @@ use crate::store::{NewAccount, TokenHash};
 const IDLE_MS: i64 = 30 * 86_400_000;
 /// The last use is written at most this often: 1 hour.
 const TOUCH_MS: i64 = 3_600_000;
+/// Characters that are kept of what a program calls itself.
+const USER_AGENT: usize = 100;
 /// Passwords that are hashed at the same time.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
@@ -36,10 +39,14 @@ pub struct Login {
 /// Checks an address and a password, and begins a session if they are right.
 ///
 /// # Errors
-/// If the database fails.
-pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login> {
-    let found = match email_key(email) {
-        Some(key) => engine.store.read().await?.account_by_email(&key).await?,
+/// `Limited`, without looking at the password, after too many wrong ones; if the database fails.
+pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visitor) -> Result<Login> {
+    let key = email_key(email);
+    // What is no address is one account that nobody has.
+    let counted = key.as_deref().unwrap_or_default();
+    engine.door.try_password(counted, visitor, engine.clock.now())?;
+    let found = match &key {
+        Some(key) => engine.store.read().await?.account_by_email(key).await?,
         None => None,
     };
     let is_registered = found.is_some();
@@ -49,11 +56,35 @@ pub async fn login(engine: &Engine, email: &str, password: &str) -> Result<Login
         None => (None, nobodys_hash().await?),
     };
     let right = verify(password.to_owned(), hash).await?;
+    if right && is_registered {
+        engine.door.password_right(counted, visitor, engine.clock.now());
+    }
     let token = match account.filter(|account| right && account.confirmed && !account.disabled) {
-        Some(account) => Some(begin_session(engine, &account.id).await?),
+        Some(account) => Some(begin_session(engine, &account.id, visitor).await?),
         None => None,
     };
     Ok(Login { is_registered, token })
+}
+
+/// Has the caller, who has a session, prove that they know their password.
+///
+/// # Errors
+/// `Forbidden` without a session; `Limited` after too many wrong passwords; the field `password` with `wrong`.
+pub async fn prove(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<()> {
+    let key = email_key(&caller.account.email).unwrap_or_default();
+    let mut tx = engine.store.read().await?;
+    if tx.session_of(&caller.token).await?.is_none() {
+        return Err(Error::Forbidden);
+    }
+    let found = tx.account_by_email(&key).await?;
+    drop(tx);
+    let (_, hash) = found.ok_or(AuthProblem::Invalid)?;
+    engine.door.try_password(&key, visitor, engine.clock.now())?;
+    if !verify(password, hash).await? {
+        return Err(Refusal::Field { field: "password", reason: "wrong" }.into());
+    }
+    engine.door.password_right(&key, visitor, engine.clock.now());
+    Ok(())
 }
 
 /// The caller that a token proves, if it stands.
@@ -72,7 +103,7 @@ pub async fn caller(engine: &Engine, token: &str) -> Result<Caller> {
         tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?;
         tx.commit().await?;
     }
-    Ok(Caller { account })
+    Ok(Caller { account, token: hash })
 }
 
 /// Makes an account that is confirmed from the start; `None` if the address is taken.
@@ -117,24 +148,48 @@ pub async fn set_password(store: &crate::store::Store, email: &str, password: St
     Ok(changed)
 }
 
-async fn begin_session(engine: &Engine, holder: &AccountId) -> Result<String> {
+async fn begin_session(engine: &Engine, holder: &AccountId, visitor: &Visitor) -> Result<String> {
     let secret: [u8; 32] = rand::random();
     let token = format!("ff_{}", URL_SAFE_NO_PAD.encode(secret));
     let now = engine.clock.now();
+    let agent = visitor.user_agent.as_ref();
+    let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect::<String>());
+    let hash = TokenHash::of(&token);
     let mut tx = engine.store.write().await?;
-    tx.insert_token(&TokenHash::of(&token), holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.insert_token(&hash, holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.insert_session(&unguessable(rand::random()), &hash, agent.as_deref().filter(|text| !text.is_empty())).await?;
     tx.commit().await?;
     Ok(token)
 }
 
+/// A turn at hashing: few have one at a time.
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'static>);
+
+impl Turn {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// None in practice: nobody closes the queue.
+    pub async fn wait() -> Result<Self> {
+        HASHING.acquire().await.map(Self).map_err(|e| Error::Broken(e.into()))
+    }
+
+    /// Hashes a password, in this turn. The turn lasts until the hash is there.
+    ///
+    /// # Errors
+    /// If hashing fails.
+    pub async fn hash(&self, password: String) -> Result<String> {
+        tokio::task::spawn_blocking(move || hash_now(&password)).await.map_err(|e| Error::Broken(e.into()))?
+    }
+}
+
+fn hash_now(password: &str) -> Result<String> {
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
+}
+
 async fn hash(password: String) -> Result<String> {
-    apart(move || {
-        Argon2::default()
-            .hash_password(password.as_bytes())
-            .map(|hash| hash.to_string())
-            .map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
-    })
-    .await?
+    Turn::wait().await?.hash(password).await
 }
 
 async fn verify(password: String, hash: String) -> Result<bool> {

@@ -1,27 +1,35 @@
 //! Operations of more than one step; each owns its transaction, and none holds one while the network is used.
 
 pub mod deliver;
+pub mod door;
 pub mod edit;
+pub mod enroll;
+pub mod invite;
 pub mod login;
+mod mail_texts;
+pub mod mails;
+pub mod members;
+pub mod password;
 pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
 pub mod tidy;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::domain::account::{Account, Role};
+use crate::domain::account::{Account, Registration, Role};
 use crate::domain::id::AccountId;
 use crate::domain::permission::Relation;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::Clock;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::send::Sender;
 use crate::service::Catalogue;
-use crate::store::Store;
+use crate::store::{Store, TokenHash};
 
 /// What every operation works with.
 pub struct Engine {
@@ -40,15 +48,35 @@ pub struct Engine {
     pub working: AtomicBool,
     /// Days for which finished tasks are kept.
     pub keep_finished_days: u32,
+    /// Who may sign up.
+    pub registration: Registration,
+    /// How the server's own mails go out; without it there are none.
+    pub mail: Option<mails::OwnMail>,
+    /// How people are told from machines when they get themselves a code.
+    pub captcha: Option<invite::Captcha>,
+    /// Who is kept waiting.
+    pub door: door::Door,
+    /// How others reach this server, without a slash at the end: known once it listens.
+    pub base_url: OnceLock<String>,
 }
 
 /// Who makes a request, proved by a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub account: Account,
+    /// The token that proved it.
+    pub token: TokenHash,
 }
 
 impl Caller {
+    /// For what only admins do.
+    ///
+    /// # Errors
+    /// `Forbidden` for everybody else.
+    pub fn must_be_admin(&self) -> Result<()> {
+        if self.account.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
     /// How a caller, if any, stands to what belongs to an account.
     pub fn relation(caller: Option<&Self>, owner: Option<&AccountId>) -> Relation {
         match caller {

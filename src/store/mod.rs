@@ -10,11 +10,15 @@
 
 mod accounts;
 mod batch;
+mod invites;
+mod mails;
+mod members;
 mod migrations;
 mod pushers;
 mod queue;
 mod rows;
 mod seal;
+mod sessions;
 mod settings;
 mod signal;
 mod tasks;
@@ -30,9 +34,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
+pub use self::mails::MailToken;
+pub use self::members::{Member, MemberFilter, Roots};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};
+pub use self::sessions::Session;
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;

@@ -17,6 +17,11 @@ impl TokenHash {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
     }
+
+    /// The hash in hexadecimal.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Tx {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod http_sink;
 pub mod mime;
+pub mod newcomer;
 pub mod plain;
 pub mod program;
 pub mod scene;

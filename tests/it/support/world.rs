@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fanfare::app::{App, Tuning};
-use fanfare::config::{Config, Synchronous};
+use fanfare::config::{Config, Secret, Synchronous};
 use fanfare::domain::account::{Account, Role};
 use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
@@ -22,6 +22,7 @@ use super::PATIENCE;
 use super::client::{Client, text};
 use super::clock::TestClock;
 use super::http_sink::HttpSink;
+use super::smtp_sink::SmtpSink;
 
 /// How long a session lasts that a test begins with.
 const SESSION_MS: i64 = 30 * 86_400_000;
@@ -116,6 +117,21 @@ impl Builder {
     pub fn allow(mut self, hosts: &[&str]) -> Self {
         self.config.delivery.allow = hosts.iter().map(|&host| host.to_owned()).collect();
         self
+    }
+
+    /// Settings that only a few tests need.
+    pub fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    /// The server's own mails go to this relay.
+    pub fn mail(self, sink: &SmtpSink) -> Self {
+        let url = format!("smtp://127.0.0.1:{}", sink.relay().port);
+        self.with(|config| {
+            config.mail.url = Some(Secret::new(url));
+            config.mail.from = Some("Fanfare <push@example.org>".to_owned());
+        })
     }
 
     pub fn clock(mut self, clock: Arc<TestClock>) -> Self {
@@ -231,7 +247,8 @@ impl World {
         let token = format!("ff_{}", unguessable(rand::random()));
         let mut tx = engine.store.write().await.expect("a database");
         tx.insert_account(&account).await.expect("an account");
-        tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a session");
+        tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a token");
+        tx.insert_session(&unguessable(rand::random()), &TokenHash::of(&token), None).await.expect("a session");
         tx.commit().await.expect("a commit");
         Client::new(Arc::clone(&self.address), Some(token))
     }
