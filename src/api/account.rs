@@ -14,8 +14,8 @@ use super::input::Input;
 use super::messages::language;
 use super::visitor::visitor;
 use crate::error::Error;
-use crate::flow::{Engine, enroll, login, members};
-use crate::store::Member;
+use crate::flow::{Engine, enroll, login, users};
+use crate::store::UserRecord;
 
 /// The word in place of a token with which an admin confirms.
 const FORCE: &str = "force";
@@ -97,14 +97,14 @@ pub struct AccountView {
 }
 
 impl AccountView {
-    fn new(member: Member) -> Self {
+    fn new(user: UserRecord) -> Self {
         Self {
-            id: member.id.to_string(),
-            email: member.email,
-            role: member.role.as_str().to_owned(),
-            created_at: member.created_at.rfc3339(),
-            confirmed_at: member.confirmed_at.map(|at| at.rfc3339()),
-            quota: member.quota,
+            id: user.id.to_string(),
+            email: user.email,
+            role: user.role.as_str().to_owned(),
+            created_at: user.created_at.rfc3339(),
+            confirmed_at: user.confirmed_at.map(|at| at.rfc3339()),
+            quota: user.quota,
         }
     }
 }
@@ -227,8 +227,8 @@ impl AccountApi {
     #[oai(path = "/account/user", method = "get", operation_id = "getAccount")]
     async fn get(&self, engine: Data<&Arc<Engine>>, auth: Auth) -> Result<Reply<AccountView>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let member = engine.store.read().await?.member(&caller.account.id).await?;
-        Ok(Reply(AccountView::new(member.ok_or(Error::NotFound("account"))?)))
+        let user = engine.store.read().await?.user(&caller.account.id).await?;
+        Ok(Reply(AccountView::new(user.ok_or(Error::NotFound("account"))?)))
     }
 
     /// Change your mail address
@@ -261,7 +261,7 @@ impl AccountApi {
         proof: Input<Proof>,
     ) -> Result<Reply<RemovedAccount>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let revoked_tasks = members::leave(&engine, &caller, proof.0.password, &visitor(request)).await?;
+        let revoked_tasks = users::leave(&engine, &caller, proof.0.password, &visitor(request)).await?;
         Ok(Reply(RemovedAccount { revoked_tasks }))
     }
 }

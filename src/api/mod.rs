@@ -15,7 +15,6 @@ pub mod group;
 pub mod health;
 pub mod input;
 pub mod invite;
-pub mod member;
 pub mod messages;
 pub mod object;
 pub mod own;
@@ -27,6 +26,7 @@ pub mod revoke;
 pub mod service;
 pub mod session;
 pub mod task;
+pub mod user;
 pub mod visitor;
 
 use std::sync::Arc;
@@ -78,7 +78,7 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         account::AccountApi,
         session::SessionApi,
         invite::InviteApi,
-        member::MemberApi,
+        user::UserApi,
     );
     OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }

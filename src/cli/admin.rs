@@ -14,7 +14,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::Clock;
 use crate::error::Error;
 use crate::flow::login::{create_account, set_password};
-use crate::flow::members::{MemberChange, set_standing};
+use crate::flow::users::{UserChange, set_standing};
 use crate::flow::{enroll, invite};
 use crate::store::Store;
 
@@ -108,7 +108,7 @@ async fn disable(store: &Store, email: &str, disabled: bool) -> anyhow::Result<S
     let key = email_key(email).unwrap_or_default();
     let found = store.read().await.map_err(told)?.account_by_email(&key).await.map_err(told)?;
     let Some((account, _)) = found else { bail!("there is no account with the address {email}") };
-    let change = MemberChange { disabled: Some(disabled), ..MemberChange::default() };
+    let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
     set_standing(store, SystemClock.now(), &account.id, &change).await.map_err(told)?;
     Ok(format!("{} {}\n", if disabled { "disabled" } else { "enabled" }, account.email))
 }

@@ -120,8 +120,7 @@ async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<()> {
     let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
     let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(()) };
     let Some((account, _)) = tx.account_by_email(key).await? else { return Err(refusal.into()) };
-    let came_by_it =
-        tx.member(&account.id).await?.is_some_and(|member| member.roots.invite_code.as_deref() == Some(code));
+    let came_by_it = tx.user(&account.id).await?.is_some_and(|user| user.roots.invite_code.as_deref() == Some(code));
     if came_by_it && !account.confirmed { Ok(()) } else { Err(refusal.into()) }
 }
 

@@ -8,13 +8,13 @@ pub mod invite;
 pub mod login;
 mod mail_texts;
 pub mod mails;
-pub mod members;
 pub mod password;
 pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
 pub mod tidy;
+pub mod users;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, enroll, members};
+use super::{Engine, enroll, users};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -22,7 +22,7 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
     let mut gone = remove_ended_tokens(engine, now).await?;
     gone += enroll::remove_unconfirmed(engine, now).await?;
-    gone += members::sweep_removed(engine, now).await?;
+    gone += users::sweep_removed(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {
         let mut tx = engine.store.write().await?;

@@ -12,7 +12,6 @@ mod accounts;
 mod batch;
 mod invites;
 mod mails;
-mod members;
 mod migrations;
 mod pushers;
 mod queue;
@@ -23,6 +22,7 @@ mod settings;
 mod signal;
 mod tasks;
 mod tokens;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,6 @@ use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use self::accounts::NewAccount;
 pub use self::mails::MailToken;
-pub use self::members::{Member, MemberFilter, Roots};
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::seal::{Sealer, SecretKey};
@@ -43,6 +42,7 @@ pub use self::sessions::Session;
 pub use self::signal::Signal;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
+pub use self::users::{Roots, UserFilter, UserRecord};
 use crate::domain::agenda::Limits;
 use crate::error::{Error, Result};
 

@@ -11,7 +11,7 @@ use fanfare::domain::account::{Account, Role};
 use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
 use fanfare::domain::task::TaskState;
-use fanfare::domain::time::Clock;
+use fanfare::domain::time::{Clock, Timestamp};
 use fanfare::flow::Engine;
 use fanfare::flow::login::create_account;
 use fanfare::store::{NewAccount, TaskFilter, TaskRecord, TokenHash};
@@ -200,6 +200,11 @@ impl World {
 
     pub fn engine(&self) -> &Arc<Engine> {
         &self.app.as_ref().expect("a running server").engine
+    }
+
+    /// The time as the server sees it.
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -17,8 +17,8 @@ use crate::domain::account::Role;
 use crate::domain::id::AccountId;
 use crate::error::Error;
 use crate::flow::Engine;
-use crate::flow::members::{self, MemberChange};
-use crate::store::{Member, MemberFilter};
+use crate::flow::users::{self, UserChange};
+use crate::store::{UserFilter, UserRecord};
 
 /// Most tasks a day that can be set.
 const MOST_QUOTA: i64 = 1_000_000_000;
@@ -42,8 +42,8 @@ impl RoleView {
 
 /// An account as administrators see it.
 #[derive(Debug, Object)]
-#[oai(rename = "Member")]
-pub struct MemberView {
+#[oai(rename = "User")]
+pub struct UserView {
     pub id: String,
     pub email: String,
     /// `user` or `admin`.
@@ -63,19 +63,19 @@ pub struct MemberView {
     pub quota: Option<i64>,
 }
 
-impl MemberView {
-    fn new(member: Member) -> Self {
+impl UserView {
+    fn new(user: UserRecord) -> Self {
         Self {
-            id: member.id.to_string(),
-            email: member.email,
-            role: member.role.as_str().to_owned(),
-            created_at: member.created_at.rfc3339(),
-            confirmed_at: member.confirmed_at.map(|at| at.rfc3339()),
-            disabled_at: member.disabled_at.map(|at| at.rfc3339()),
-            invited_by: member.roots.invited_by.map(|id| id.to_string()),
-            invite_code: member.roots.invite_code,
-            source: member.roots.source,
-            quota: member.quota,
+            id: user.id.to_string(),
+            email: user.email,
+            role: user.role.as_str().to_owned(),
+            created_at: user.created_at.rfc3339(),
+            confirmed_at: user.confirmed_at.map(|at| at.rfc3339()),
+            disabled_at: user.disabled_at.map(|at| at.rfc3339()),
+            invited_by: user.roots.invited_by.map(|id| id.to_string()),
+            invite_code: user.roots.invite_code,
+            source: user.roots.source,
+            quota: user.quota,
         }
     }
 }
@@ -83,7 +83,7 @@ impl MemberView {
 /// What to change of an account; what is not named stays.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
-pub struct ChangeMember {
+pub struct ChangeUser {
     /// `user` or `admin`.
     pub role: Option<RoleView>,
     /// True shuts the account out, ends its sessions and revokes its waiting tasks.
@@ -93,14 +93,14 @@ pub struct ChangeMember {
 }
 
 /// The operations of administrators on accounts.
-pub struct MemberApi;
+pub struct UserApi;
 
 #[OpenApi(tag = "Tag::Account")]
-impl MemberApi {
+impl UserApi {
     /// List accounts, newest first
     ///
     /// Only for administrators.
-    #[oai(path = "/account/user/all", method = "get", operation_id = "listMembers")]
+    #[oai(path = "/account/user/all", method = "get", operation_id = "listUsers")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
@@ -120,10 +120,10 @@ impl MemberApi {
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<Reply<Page<MemberView>>, ApiError> {
+    ) -> Result<Reply<Page<UserView>>, ApiError> {
         auth.caller(&engine).await?.must_be_admin()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        let filter = MemberFilter {
+        let filter = UserFilter {
             role: role.0.map(RoleView::role),
             confirmed: confirmed.0,
             disabled: disabled.0,
@@ -134,56 +134,56 @@ impl MemberApi {
         if filter.email.as_ref().is_some_and(|part| part.contains('\0')) {
             return Err(ApiError::param("email", false));
         }
-        let rows = engine.store.read().await?.members(&filter, page.rows()).await?;
-        let key = |member: &Member| format!("{}.{}", member.created_at.0, member.id);
-        Ok(Reply(page.page(rows, key, MemberView::new)))
+        let rows = engine.store.read().await?.users(&filter, page.rows()).await?;
+        let key = |user: &UserRecord| format!("{}.{}", user.created_at.0, user.id);
+        Ok(Reply(page.page(rows, key, UserView::new)))
     }
 
     /// Read an account
     ///
     /// Only for administrators.
-    #[oai(path = "/account/user/:id", method = "get", operation_id = "getMember")]
+    #[oai(path = "/account/user/:id", method = "get", operation_id = "getUser")]
     async fn get(
         &self,
         engine: Data<&Arc<Engine>>,
         auth: Auth,
         /// The account's id.
         id: Path<String>,
-    ) -> Result<Reply<MemberView>, ApiError> {
+    ) -> Result<Reply<UserView>, ApiError> {
         auth.caller(&engine).await?.must_be_admin()?;
-        let member = engine.store.read().await?.member(&AccountId::new(id.0)).await?;
-        Ok(Reply(MemberView::new(member.ok_or(Error::NotFound("account"))?)))
+        let user = engine.store.read().await?.user(&AccountId::new(id.0)).await?;
+        Ok(Reply(UserView::new(user.ok_or(Error::NotFound("account"))?)))
     }
 
     /// Promote, disable or limit an account
     ///
     /// Only for administrators. The last of them cannot be demoted or disabled (`last_admin`).
-    #[oai(path = "/account/user/:id", method = "patch", operation_id = "changeMember")]
+    #[oai(path = "/account/user/:id", method = "patch", operation_id = "changeUser")]
     async fn change(
         &self,
         engine: Data<&Arc<Engine>>,
         auth: Auth,
         /// The account's id.
         id: Path<String>,
-        change: Input<ChangeMember>,
-    ) -> Result<Reply<MemberView>, ApiError> {
+        change: Input<ChangeUser>,
+    ) -> Result<Reply<UserView>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let ChangeMember { role, disabled, quota } = change.0;
+        let ChangeUser { role, disabled, quota } = change.0;
         let quota = match quota {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(tasks) if (0..=MOST_QUOTA).contains(&tasks) => Some(Some(tasks)),
             MaybeUndefined::Value(_) => return Err(ApiError::field("quota", "out_of_range")),
         };
-        let change = MemberChange { role: role.map(RoleView::role), disabled, quota };
-        let member = members::change(&engine, &caller, &AccountId::new(id.0), &change).await?;
-        Ok(Reply(MemberView::new(member)))
+        let change = UserChange { role: role.map(RoleView::role), disabled, quota };
+        let user = users::change(&engine, &caller, &AccountId::new(id.0), &change).await?;
+        Ok(Reply(UserView::new(user)))
     }
 
     /// Delete an account
     ///
     /// Only for administrators. As if its owner deleted it.
-    #[oai(path = "/account/user/:id", method = "delete", operation_id = "deleteMember")]
+    #[oai(path = "/account/user/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(
         &self,
         engine: Data<&Arc<Engine>>,
@@ -192,7 +192,7 @@ impl MemberApi {
         id: Path<String>,
     ) -> Result<Reply<RemovedAccount>, ApiError> {
         let caller = auth.caller(&engine).await?;
-        let revoked_tasks = members::expel(&engine, &caller, &AccountId::new(id.0)).await?;
+        let revoked_tasks = users::expel(&engine, &caller, &AccountId::new(id.0)).await?;
         Ok(Reply(RemovedAccount { revoked_tasks }))
     }
 }

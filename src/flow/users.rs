@@ -11,7 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flow::login::prove;
-use crate::store::{Member, Store};
+use crate::store::{Store, UserRecord};
 
 /// Tasks touched in one commit.
 const STEP: i64 = 500;
@@ -20,7 +20,7 @@ const LINGER_MS: i64 = 3_600_000;
 
 /// What an admin changes of an account; what is `None` stays.
 #[derive(Debug, Clone, Default)]
-pub struct MemberChange {
+pub struct UserChange {
     pub role: Option<Role>,
     pub disabled: Option<bool>,
     /// Tasks a day; `Some(None)` for as many as everybody's.
@@ -31,23 +31,23 @@ pub struct MemberChange {
 ///
 /// # Errors
 /// `Forbidden` unless the caller is an admin; if the account is not there, or is the last admin.
-pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &MemberChange) -> Result<Member> {
+pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
     caller.must_be_admin()?;
-    let member = set_standing(&engine.store, engine.clock.now(), id, change).await?;
-    if member.disabled_at.is_some() {
+    let user = set_standing(&engine.store, engine.clock.now(), id, change).await?;
+    if user.disabled_at.is_some() {
         revoke_all(engine, id).await?;
     }
-    Ok(member)
+    Ok(user)
 }
 
 /// As `change`, for whoever has access to the machine. Tasks that wait are left.
 ///
 /// # Errors
 /// If the account is not there, or is the last admin.
-pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change: &MemberChange) -> Result<Member> {
+pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
     let mut tx = store.write().await?;
     tx.alone_with_admins().await?;
-    let before = tx.member(id).await?.ok_or(Error::NotFound("account"))?;
+    let before = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     let role = change.role.unwrap_or(before.role);
     let disabled_at = match change.disabled {
         None => before.disabled_at,
@@ -63,7 +63,7 @@ pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change:
         tx.end_sessions(id, None).await?;
         tx.drop_mail_tokens(id).await?;
     }
-    let after = tx.member(id).await?.ok_or(Error::NotFound("account"))?;
+    let after = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     tx.commit().await?;
     Ok(after)
 }
@@ -89,8 +89,8 @@ pub async fn expel(engine: &Engine, caller: &Caller, id: &AccountId) -> Result<u
 async fn remove(engine: &Engine, id: &AccountId) -> Result<u64> {
     let mut tx = engine.store.write().await?;
     tx.alone_with_admins().await?;
-    let member = tx.member(id).await?.ok_or(Error::NotFound("account"))?;
-    if is_acting_admin(&member) && tx.other_admins(id).await? == 0 {
+    let user = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
+    if is_acting_admin(&user) && tx.other_admins(id).await? == 0 {
         return Err(Refusal::LastAdmin.into());
     }
     let dependents = tx.foreign_dependents(id).await?;
@@ -98,7 +98,7 @@ async fn remove(engine: &Engine, id: &AccountId) -> Result<u64> {
         return Err(Refusal::PusherInUse(dependents).into());
     }
     let pushers = tx.pusher_ids_of(id).await?;
-    if member.confirmed_at.is_none() {
+    if user.confirmed_at.is_none() {
         // It never was one: the code it came by is good again.
         tx.remove_unconfirmed(id).await?;
     } else {
@@ -157,6 +157,6 @@ async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<()> {
     }
 }
 
-fn is_acting_admin(member: &Member) -> bool {
-    member.role == Role::Admin && member.confirmed_at.is_some() && member.disabled_at.is_none()
+fn is_acting_admin(user: &UserRecord) -> bool {
+    user.role == Role::Admin && user.confirmed_at.is_some() && user.disabled_at.is_none()
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// An account with all that is kept of it but its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct UserRecord {
     pub id: AccountId,
     pub email: String,
     pub role: Role,
@@ -32,7 +32,7 @@ pub struct Roots {
 
 /// Which accounts to list. All that is given must hold.
 #[derive(Debug, Clone, Default)]
-pub struct MemberFilter {
+pub struct UserFilter {
     pub role: Option<Role>,
     pub confirmed: Option<bool>,
     pub disabled: Option<bool>,
@@ -49,7 +49,7 @@ const COLUMNS: &str = "SELECT id, email, role, confirmed_at, disabled_at, create
 /// A setting that nobody reads: whoever writes it has the admins to himself until his transaction ends.
 const ADMINS: &str = "admins";
 
-impl<'r, R> FromRow<'r, R> for Member
+impl<'r, R> FromRow<'r, R> for UserRecord
 where
     R: Row,
     for<'c> &'c str: ColumnIndex<R>,
@@ -81,7 +81,7 @@ impl Tx {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn member(&mut self, id: &AccountId) -> Result<Option<Member>> {
+    pub async fn user(&mut self, id: &AccountId) -> Result<Option<UserRecord>> {
         Ok(on!(self, conn => {
             let mut query = QueryBuilder::<Db>::new(COLUMNS);
             query.push("id = ").push_bind(id.as_str().to_owned());
@@ -93,7 +93,7 @@ impl Tx {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn members(&mut self, filter: &MemberFilter, limit: i64) -> Result<Vec<Member>> {
+    pub async fn users(&mut self, filter: &UserFilter, limit: i64) -> Result<Vec<UserRecord>> {
         Ok(on!(self, conn => {
             let mut query = QueryBuilder::<Db>::new(COLUMNS);
             query.push("created_at IS NOT NULL");
