@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Enum, Object, OpenApi};
+use poem_openapi::{Object, OpenApi};
 
 use super::Tag;
 use super::auth::Auth;
@@ -15,18 +15,6 @@ use crate::domain::account::{Role, email_key};
 use crate::domain::invite::{Invite, InviteKind, Wish, read_code};
 use crate::error::Error;
 use crate::flow::{Engine, invite};
-
-/// Who a code is made by.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename = "InviteType", rename_all = "snake_case")]
-pub enum TypeView {
-    /// Anybody, for one address, where registration is open.
-    Auto,
-    /// A user.
-    Referer,
-    /// An administrator.
-    Admin,
-}
 
 /// What is wanted of the codes.
 #[derive(Debug, Object)]
@@ -130,7 +118,7 @@ impl InviteApi {
         engine: Data<&Arc<Engine>>,
         auth: Auth,
         /// The type: `auto`, `referer` or `admin`.
-        which: Path<TypeView>,
+        which: Path<String>,
         wanted: Input<Invitation>,
     ) -> Result<Reply<NewCodes>, ApiError> {
         let Invitation { quantity, times, limit_email, valid_time, source, recaptcha_response } = wanted.0;
@@ -139,11 +127,11 @@ impl InviteApi {
             None => None,
         };
         let wish = Wish { quantity, times, email_key, valid_time, source };
-        let made = match which.0 {
-            TypeView::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref()).await?,
-            TypeView::Referer | TypeView::Admin => {
+        let kind = InviteKind::parse(&which.0).ok_or_else(|| ApiError::field("type", "unknown"))?;
+        let made = match kind {
+            InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref()).await?,
+            InviteKind::Referer | InviteKind::Admin => {
                 let caller = auth.caller(&engine).await?;
-                let kind = if matches!(which.0, TypeView::Admin) { InviteKind::Admin } else { InviteKind::Referer };
                 invite::by_account(&engine, &caller, kind, wish).await?
             }
         };

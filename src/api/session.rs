@@ -120,7 +120,9 @@ impl SessionApi {
     ) -> Result<Reply<Empty>, ApiError> {
         let caller = auth.caller(&engine).await?;
         let mut tx = engine.store.write().await?;
-        if !tx.end_session(&caller.account.id, &id.0).await? {
+        // PostgreSQL takes no NUL, and no id has one.
+        let known = !id.0.contains('\0') && tx.end_session(&caller.account.id, &id.0).await?;
+        if !known {
             return Err(Error::NotFound("session").into());
         }
         tx.commit().await?;

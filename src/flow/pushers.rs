@@ -66,6 +66,10 @@ impl Engine {
         let read_at_change = self.pushers.changes.load(Ordering::SeqCst);
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
+        // Whoever is shut out, their Pushers are too.
+        if tx.account(stored.owner()).await?.is_none_or(|owner| owner.disabled) {
+            return Ok(None);
+        }
         let pusher = match stored {
             StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
             StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),

@@ -27,7 +27,8 @@ pub struct UserChange {
     pub quota: Option<Option<i64>>,
 }
 
-/// Changes what only admins change. Who is disabled has no session any more, and nothing of theirs waits.
+/// Changes what only admins change. Who is disabled has no session any more, their Pushers take no pushes, and nothing of
+/// theirs waits.
 ///
 /// # Errors
 /// `Forbidden` unless the caller is an admin; if the account is not there, or is the last admin.
@@ -35,6 +36,9 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
     caller.must_be_admin()?;
     let user = set_standing(&engine.store, engine.clock.now(), id, change).await?;
     if user.disabled_at.is_some() {
+        for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
+            engine.pushers.forget(&pusher);
+        }
         revoke_all(engine, id).await?;
     }
     Ok(user)
@@ -98,6 +102,9 @@ async fn remove(engine: &Engine, id: &AccountId) -> Result<u64> {
         return Err(Refusal::PusherInUse(dependents).into());
     }
     let pushers = tx.pusher_ids_of(id).await?;
+    for pusher in &pushers {
+        tx.delete_pusher(pusher).await?;
+    }
     if user.confirmed_at.is_none() {
         // It never was one: the code it came by is good again.
         tx.remove_unconfirmed(id).await?;

@@ -26,6 +26,12 @@ const ADMIN: &str = "/account/invite/admin/";
 const REFERER: &str = "/account/invite/referer/";
 const AUTO: &str = "/account/invite/auto/";
 
+/// Whether a code lasts so long, give or take what the test takes.
+fn ends_in(world: &World, code: &Value, ms: i64) -> bool {
+    let (end, latest) = (code["valid_to"].as_str().unwrap(), world.clock_now().plus_ms(ms));
+    (latest.plus_ms(-20_000).rfc3339()..=latest.rfc3339()).contains(&end.to_owned())
+}
+
 fn codes(answer: &Answer) -> Vec<Value> {
     let data = answer.data();
     let codes = data["codes"].as_array().unwrap().clone();
@@ -46,7 +52,7 @@ async fn what_an_admin_may_ask_for() {
     let wish = json!({ "times": 7, "valid_time": 60, "source": "talk" });
     let seven = codes(&admin.post(ADMIN, wish).await);
     assert_eq!((seven.len(), &seven[0]["available_times"]), (1, &json!(7)));
-    assert_eq!(seven[0]["valid_to"], world.clock_now().plus_ms(60_000).rfc3339());
+    assert!(ends_in(&world, &seven[0], 60_000), "{seven:?}");
     let only = codes(&admin.post(ADMIN, json!({ "quantity": 5, "limit_email": "ann@example.com" })).await);
     assert_eq!(only.len(), 1, "one address is one code");
     for (wish, fault) in [
@@ -86,7 +92,7 @@ async fn who_may_make_which() {
         assert_eq!(nobody.post(path, json!({})).await.refusal(), (401, "token_missing"));
     }
     assert_eq!(codes(&admin.post(REFERER, json!({})).await).len(), 1);
-    assert_eq!(admin.post("/account/invite/other/", json!({})).await.faults(), [("which", "param_invalid")]);
+    assert_eq!(admin.post("/account/invite/other/", json!({})).await.faults(), [("type", "unknown")]);
 }
 
 async fn anybody_gets_a_code_for_their_address_where_registration_is_open() {
@@ -95,7 +101,7 @@ async fn anybody_gets_a_code_for_their_address_where_registration_is_open() {
     assert_eq!(nobody.post(AUTO, json!({})).await.faults(), [("limit_email", "missing")]);
     let wish = json!({ "limit_email": "Ann@Example.com" });
     let made = codes(&nobody.post(AUTO, wish.clone()).await);
-    assert_eq!(made[0]["valid_to"], house.world.clock_now().plus_ms(86_400_000).rfc3339());
+    assert!(ends_in(&house.world, &made[0], 86_400_000), "{made:?}");
     assert_eq!(codes(&nobody.post(AUTO, wish.clone()).await), made, "asking again makes no other");
     let code = made[0]["code"].as_str().unwrap();
     assert_eq!(house.sign_up(code, "bob@example.com").await.faults(), [("code", "other_address")]);

@@ -91,10 +91,10 @@ async fn an_account_that_is_not_confirmed_in_a_day_goes_and_its_code_is_good_aga
     house.sign_up(&code, "bob@example.com").await.data();
     let (late, in_time) = (house.link(ANN).await, house.link("bob@example.com").await);
     house.world.anonymous().get(&in_time).await.data();
-    house.world.forward(DAY_MS - 1);
+    house.world.forward(DAY_MS - 60_000);
     tidy(house.world.engine()).await.unwrap();
     assert_eq!(house.left(&code).await, 0, "not yet");
-    house.world.forward(1);
+    house.world.forward(60_000);
     assert_eq!(house.world.anonymous().get(&late).await.refusal(), (404, "confirm_token_not_found"));
     for _ in 0..2 {
         tidy(house.world.engine()).await.unwrap();
@@ -151,9 +151,13 @@ async fn an_address_that_has_an_account_gets_the_same_answer_and_a_mail() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let code = house.code(json!({ "times": 2 })).await;
-    let known = house.sign_up_with(&code, ANN, "another password").await;
-    let unknown = house.sign_up_with(&code, "bob@example.com", "another password").await;
-    assert_eq!(known.body, unknown.body);
+    let mut answers = Vec::new();
+    for email in [ANN, "bob@example.com"] {
+        let mut answer = house.sign_up_with(&code, email, "another password").await;
+        let time = answer.body["data"]["confirm_by"].take();
+        answers.push((answer.status, answer.body, time.as_str().unwrap().len()));
+    }
+    assert_eq!(answers[0], answers[1]);
     assert_eq!(house.left(&code).await, 1, "only the new account took a use");
     assert_eq!(house.mails_to(ANN).await.last().unwrap().subject(), "You have a Fanfare account already");
     assert!(house.login(ANN, "another password").await.is_none());
