@@ -12,8 +12,8 @@ const LICENCE_URL: &str = "https://spdx.org/licenses/";
 const SCHEMAS: &str = "#/components/schemas/";
 /// The schema of every answer that is no success.
 const FAILURE: &str = "Failure";
-/// Beginnings of paths that are open to callers without a token, and do more with one.
-const MAY_DO_WITHOUT: [&str; 3] = ["/push/", "/account/invite/{", "/account/user/confirm/"];
+/// Operations besides pushes that are open to callers without a token, and do more with one.
+const MAY_DO_WITHOUT: [&str; 2] = ["invite", "confirm"];
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
 /// Reads a document as poem-openapi writes it. Where a key comes twice in one object, as a path does that two
@@ -168,8 +168,9 @@ fn finish_paths(paths: Value) -> Value {
 }
 
 fn finish_operation(path: &str, operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     match operation.get_mut("security").and_then(Value::as_array_mut) {
-        // A handler sees a call without a token too, to refuse it; only these may do without.
+        // A handler sees a call without a token too, to refuse it; only pushes and a few others may do without.
         Some(ways) if !MAY_DO_WITHOUT.iter().any(|begin| path.starts_with(begin)) => {
             ways.retain(|way| *way != json!({}))
         }

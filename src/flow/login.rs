@@ -134,7 +134,7 @@ pub async fn create_account(
     Ok(added.then_some(account))
 }
 
-/// Gives an account another password; `false` if the address is unknown.
+/// Gives an account another password and ends its sessions; `false` if the address is unknown.
 ///
 /// # Errors
 /// If the password is not acceptable, or the database fails.
@@ -144,6 +144,10 @@ pub async fn set_password(store: &crate::store::Store, email: &str, password: St
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let changed = tx.set_password(&key, &password_hash).await?;
+    if let Some((account, _)) = tx.account_by_email(&key).await? {
+        tx.end_sessions(&account.id, None).await?;
+        tx.drop_mail_tokens(&account.id).await?;
+    }
     tx.commit().await?;
     Ok(changed)
 }

@@ -5,6 +5,7 @@ mod account;
 mod bad_input;
 mod bad_pusher;
 mod cli;
+mod cli_admin;
 mod cli_services;
 mod deliver;
 mod deliver_mail;
