@@ -1,5 +1,7 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
+mod joining;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,16 +16,12 @@ use poem::listener::{Acceptor, Listener, TcpListener};
 use tokio::sync::oneshot;
 
 use crate::api;
-use crate::config::{Config, Registration as Opening, Synchronous};
-use crate::domain::account::{Registration, Role};
+use crate::config::{Config, Synchronous};
+use crate::domain::account::Role;
 use crate::domain::agenda::Limits;
-use crate::domain::captcha::Wanted;
-use crate::domain::delivery::Relay;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
 use crate::flow::door::Door;
-use crate::flow::invite::Captcha;
-use crate::flow::mails::OwnMail;
 use crate::flow::pushers::PusherCache;
 use crate::flow::{Engine, login, tidy};
 use crate::jobs::Workers;
@@ -115,7 +113,7 @@ impl App {
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         engine.base_url.get_or_init(|| base);
-        tell_about_signing_up(config);
+        joining::tell(config);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
         let workers = Workers::start(engine.clone(), name);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -183,10 +181,10 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         Some(url) => Some(parse_relay_url(url.expose()).map_err(|reason| anyhow::anyhow!("mail.url {reason}"))?),
         None => None,
     };
-    let mail = own_relay.as_ref().map(|relay| own_mail(config, relay));
+    let mail = own_relay.as_ref().map(|relay| joining::own_mail(config, relay));
     let sender = Sender::new(SenderConfig {
         own_relay,
-        own_hosts: own_hosts(config),
+        own_hosts: joining::own_hosts(config),
         allow,
         connect_timeout: config.delivery.connect_timeout(),
         attempt_timeout: tuning.attempt_timeout,
@@ -205,58 +203,12 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         lease: tuning.attempt_timeout + LEASE_MARGIN,
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
-        registration: match config.registration {
-            Opening::Closed => Registration::Closed,
-            Opening::Invite => Registration::Invite,
-            Opening::Open => Registration::Open,
-        },
+        registration: joining::registration(config),
         mail,
-        captcha: captcha(config),
+        captcha: joining::captcha(config),
         door: Door::default(),
         base_url: OnceLock::new(),
     })
-}
-
-/// The sender of the server's own mails: as set, else the name at the relay if it is an address, else one at the relay.
-fn own_mail(config: &Config, relay: &Relay) -> OwnMail {
-    let login = relay.credentials.as_ref().map(|(name, _)| name.clone()).filter(|name| name.contains('@'));
-    let from = config.mail.from.clone().or(login).unwrap_or_else(|| format!("fanfare@{}", relay.host));
-    OwnMail { relay: relay.clone(), from }
-}
-
-fn captcha(config: &Config) -> Option<Captcha> {
-    let recaptcha = &config.recaptcha;
-    Some(Captcha {
-        secret: recaptcha.secret.as_ref()?.expose().to_owned(),
-        verify_url: recaptcha.verify_url.clone(),
-        wanted: Wanted { min_score: recaptcha.min_score, action: recaptcha.action.clone() },
-    })
-}
-
-/// The host that verifies proofs: the operator named it, so it may stand anywhere.
-fn own_hosts(config: &Config) -> Allow {
-    let url = url::Url::parse(&config.recaptcha.verify_url).ok();
-    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
-    Allow::parse(host).unwrap_or_default()
-}
-
-/// Says what will not work of signing up.
-fn tell_about_signing_up(config: &Config) {
-    if config.mail.url.is_none() {
-        let missing =
-            "the server sends no mails, because mail.url is not set: forgotten passwords cannot be reset by mail";
-        match config.registration {
-            Opening::Closed => tracing::info!("{missing}"),
-            _ => tracing::warn!("{missing}, and whoever signs up must be confirmed by an administrator"),
-        }
-    } else if config.public_url.is_none() && config.registration != Opening::Closed {
-        tracing::warn!("links in mails lead to the address that the server listens on, because public_url is not set");
-    }
-    if config.registration == Opening::Open && config.recaptcha.secret.is_none() {
-        tracing::warn!(
-            "anybody may sign up, and nobody is asked for a proof that they are a person (recaptcha.secret)"
-        );
-    }
 }
 
 fn location(config: &Config) -> Location {
