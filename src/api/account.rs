@@ -176,10 +176,15 @@ impl AccountApi {
     /// and its code can be used again. An address that has an account already gets the same answer, and a mail that
     /// says so.
     #[oai(path = "/account/user/create", method = "post", operation_id = "signUp")]
-    async fn create(&self, engine: Data<&Arc<Engine>>, wish: Input<SignUp>) -> Result<Reply<SignedUp>, ApiError> {
+    async fn create(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        request: &Request,
+        wish: Input<SignUp>,
+    ) -> Result<Reply<SignedUp>, ApiError> {
         let SignUp { code, email, password } = wish.0;
         let wish = enroll::SignUp { code, email, password, language: language() };
-        let signed_up = enroll::sign_up(&engine, wish).await?;
+        let signed_up = enroll::sign_up(&engine, wish, &visitor(request)).await?;
         Ok(Reply(SignedUp { confirm_by: signed_up.confirm_by.rfc3339(), mail: signed_up.mail }))
     }
 

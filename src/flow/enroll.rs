@@ -10,7 +10,7 @@ use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
 use super::{Caller, Engine};
 use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, email_key};
 use crate::domain::id::{AccountId, time_ordered};
-use crate::domain::invite::read_code;
+use crate::domain::invite::{InviteKind, read_code};
 use crate::domain::language::Language;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -48,8 +48,9 @@ pub struct Confirmed {
 /// gets a mail that says so, and the code loses nothing.
 ///
 /// # Errors
-/// If nobody may sign up, or the code, the address or the password is not acceptable.
-pub async fn sign_up(engine: &Engine, wish: SignUp) -> Result<SignedUp> {
+/// If nobody may sign up, or the code, the address or the password is not acceptable; `Limited` if the visitor has had too
+/// many mails sent with codes of their own making.
+pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result<SignedUp> {
     if engine.registration == Registration::Closed {
         return Err(Refusal::RegistrationClosed.into());
     }
@@ -58,9 +59,12 @@ pub async fn sign_up(engine: &Engine, wish: SignUp) -> Result<SignedUp> {
     let code = read_code(&wish.code).ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
     check_code(engine, &code, &key).await?;
     let turn = Turn::wait().await?;
-    check_code(engine, &code, &key).await?;
-    let hash = turn.hash(wish.password).await?;
     let now = engine.clock.now();
+    if check_code(engine, &code, &key).await? == InviteKind::Auto {
+        // Anybody makes such codes, for any address.
+        engine.door.ask_for_mail(visitor, now)?;
+    }
+    let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
     let kind = enter(&mut tx, &code, &key, hash, now).await?;
     // The first mail to a new account always goes out; the code bounds how many there are.
@@ -79,9 +83,14 @@ pub async fn sign_up(engine: &Engine, wish: SignUp) -> Result<SignedUp> {
 
 /// Writes what a sign-up changes; which mail follows, and whether the account is new.
 async fn enter(tx: &mut Tx, code: &str, key: &str, hash: String, now: Timestamp) -> Result<(LetterKind, bool)> {
-    match tx.account_by_email(key).await? {
-        Some((account, _)) if account.confirmed => Ok((LetterKind::Exists, false)),
-        Some((account, _)) => {
+    let mut there = tx.account_by_email(key).await?.map(|(account, _)| account);
+    if let Some(late) = there.take_if(|account| !account.confirmed && account.created_at.plus_ms(CONFIRM_MS) <= now) {
+        // Its time is over; housekeeping has not come by yet.
+        tx.remove_unconfirmed(&late.id).await?;
+    }
+    match there {
+        Some(account) if account.confirmed => Ok((LetterKind::Exists, false)),
+        Some(account) => {
             // The link in each mail brings the password into force that was given for that mail: whoever signs up
             // somebody else's address beforehand does not get into the account that its owner confirms.
             tx.set_password_of(&account.id, &hash).await?;
@@ -113,15 +122,15 @@ async fn enter(tx: &mut Tx, code: &str, key: &str, hash: String, now: Timestamp)
     }
 }
 
-/// Whether somebody with this address can sign up with a code now. The code that an unconfirmed account came by is good
+/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came by is good
 /// for it again.
-async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<()> {
+async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
     let mut tx = engine.store.read().await?;
     let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
-    let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(()) };
+    let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(invite.kind) };
     let Some((account, _)) = tx.account_by_email(key).await? else { return Err(refusal.into()) };
     let came_by_it = tx.user(&account.id).await?.is_some_and(|user| user.roots.invite_code.as_deref() == Some(code));
-    if came_by_it && !account.confirmed { Ok(()) } else { Err(refusal.into()) }
+    if came_by_it && !account.confirmed { Ok(invite.kind) } else { Err(refusal.into()) }
 }
 
 /// Sends the mail again, if the address waits to be confirmed. The visitor does not learn whether it does.

@@ -166,7 +166,7 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
         return Ok(None);
     };
     Ok(match &letter.kind {
-        LetterKind::Confirm { .. } if account.confirmed => None,
+        LetterKind::Confirm { .. } if account.confirmed || account.created_at.plus_ms(CONFIRM_MS) <= now => None,
         LetterKind::Confirm { password_hash } => Some(Some(MailToken {
             password_hash: password_hash.clone(),
             ..token(account.id, MailPurpose::Confirm, account.created_at.plus_ms(CONFIRM_MS))

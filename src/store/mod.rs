@@ -11,6 +11,7 @@
 mod accounts;
 mod batch;
 mod invites;
+mod leavers;
 mod mails;
 mod migrations;
 mod pushers;

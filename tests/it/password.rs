@@ -93,6 +93,9 @@ async fn asking_tells_nothing_of_who_is_there() {
     let resets = house.mails_to(ANN).await;
     assert_eq!(resets.iter().filter(|mail| mail.subject().starts_with("Reset")).count(), 3);
     assert!(house.mails_to("nobody@example.com").await.is_empty());
+    let tasks = house.world.tasks().await;
+    let asked = tasks.iter().filter(|task| task.name.as_deref() == Some("reset")).count();
+    assert_eq!(asked, 6, "as much is done for one as for the other");
     assert_eq!(ask(&house, "ann").await.faults(), [("email", "invalid")]);
     let mut answers = Vec::new();
     for n in 0..60 {

@@ -14,6 +14,8 @@ both!(
     the_mail_speaks_the_language_of_the_request,
     two_hundred_at_once_on_a_code_for_five_make_five_accounts,
     an_account_that_is_not_confirmed_in_a_day_goes_and_its_code_is_good_again,
+    who_comes_too_late_begins_anew_before_housekeeping_does,
+    nobody_has_mails_sent_to_everybody_with_codes_of_their_own,
     housekeeping_on_many_nodes_gives_a_use_back_once,
     a_code_that_is_no_good_is_refused,
     a_code_for_an_address_is_for_no_other,
@@ -106,6 +108,36 @@ async fn an_account_that_is_not_confirmed_in_a_day_goes_and_its_code_is_good_aga
     assert_eq!(answer, json!({ "isLogin": false, "isRegistered": false }));
     house.sign_up(&code, ANN).await.data();
     assert!(house.login("bob@example.com", PASSWORD).await.is_some(), "who confirmed stays");
+}
+
+async fn who_comes_too_late_begins_anew_before_housekeeping_does() {
+    let house = House::start().await;
+    let code = house.code(json!({})).await;
+    house.sign_up(&code, ANN).await.data();
+    house.world.settle().await;
+    house.world.forward(DAY_MS);
+    house.world.anonymous().post("/account/user/confirm/", json!({ "email": ANN })).await.data();
+    assert_eq!(house.mails_to(ANN).await.len(), 1, "no link that would lead nowhere");
+    house.sign_up(&code, ANN).await.data();
+    assert_eq!(house.left(&code).await, 0);
+    let link = house.link(ANN).await;
+    house.world.anonymous().get(&link).await.data();
+    tidy(house.world.engine()).await.unwrap();
+    assert!(house.login(ANN, PASSWORD).await.is_some());
+}
+
+async fn nobody_has_mails_sent_to_everybody_with_codes_of_their_own() {
+    let house = House::open().await;
+    let nobody = house.world.anonymous();
+    for n in 0..60 {
+        let address = json!({ "email": format!("user{n}@example.com") });
+        nobody.post("/account/user/confirm/", address).await.data();
+    }
+    let made = nobody.post("/account/invite/auto/", json!({ "limit_email": ANN })).await.into_data();
+    let own = made["codes"][0]["code"].as_str().unwrap().to_owned();
+    assert_eq!(house.sign_up(&own, ANN).await.refusal(), (429, "rate_limited"));
+    let given = house.code(json!({})).await;
+    house.sign_up(&given, ANN).await.data();
 }
 
 async fn housekeeping_on_many_nodes_gives_a_use_back_once() {

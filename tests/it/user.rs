@@ -87,7 +87,7 @@ async fn an_account_is_disabled_and_enabled() {
     assert!(disabled["disabled_at"].is_string());
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"));
     assert_eq!(login(&world, &email).await["isLogin"], false);
-    assert_eq!(listed(&admin, "?disabled=true").await, [email.clone()]);
+    assert_eq!(listed(&admin, "?disabled=true").await, [&*email]);
     admin.patch(&path, json!({ "disabled": false })).await.data();
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"), "the session has ended for good");
     assert_eq!(login(&world, &email).await["isLogin"], true);
