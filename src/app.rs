@@ -1,13 +1,14 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
+mod joining;
 mod key;
 pub mod offline;
 
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -24,6 +25,7 @@ use crate::domain::agenda::Limits;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
 use crate::flow::callers::CallerCache;
+use crate::flow::door::Door;
 use crate::flow::limits::{Allowed, Limits as Usage};
 use crate::flow::pushers::PusherCache;
 use crate::flow::usage::{self, Exchange};
@@ -134,6 +136,9 @@ impl App {
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let local = acceptor.local_addr();
         let address = local.iter().find_map(|at| at.as_socket_addr().copied()).unwrap_or(config.listen);
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        engine.base_url.get_or_init(|| base);
+        joining::tell(config);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
         if let Some(news) = engine.store.join(&name) {
             tokio::spawn(nodes::follow_news(engine.clone(), news));
@@ -222,8 +227,10 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         Some(url) => Some(parse_relay_url(url.expose()).map_err(|reason| anyhow::anyhow!("mail.url {reason}"))?),
         None => None,
     };
+    let mail = own_relay.as_ref().map(|relay| joining::own_mail(config, relay));
     let sender = Sender::new(SenderConfig {
         own_relay,
+        own_hosts: joining::own_hosts(config),
         allow,
         connect_timeout: config.delivery.connect_timeout(),
         attempt_timeout: tuning.attempt_timeout,
@@ -247,6 +254,11 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         working: AtomicBool::new(false),
         keep_finished_days: config.delivery.keep_finished_days,
         keep_audit_days: config.audit.keep_days,
+        registration: joining::registration(config),
+        mail,
+        captcha: joining::captcha(config),
+        door: Door::default(),
+        base_url: OnceLock::new(),
     })
 }
 

@@ -246,7 +246,11 @@ impl ApiError {
             | Refusal::ProtectedNotShared
             | Refusal::AddressIsFinal(_)
             | Refusal::SharedIsFinal
-            | Refusal::IdempotencyMismatch => Value::Null,
+            | Refusal::IdempotencyMismatch
+            | Refusal::RegistrationClosed
+            | Refusal::RegistrationNotOpen
+            | Refusal::MailNotConfigured
+            | Refusal::LastAdmin => Value::Null,
         };
         Self::new(refusal_status(refusal), refusal.code(), messages::refusal(language, refusal)).with_data(data)
     }
@@ -317,7 +321,10 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::SharedIsFinal
         | Refusal::ProtectedNotShared
         | Refusal::BaseNotPublic(_)
-        | Refusal::WrongState(_) => StatusCode::CONFLICT,
+        | Refusal::WrongState(_)
+        | Refusal::LastAdmin => StatusCode::CONFLICT,
+        Refusal::RegistrationClosed | Refusal::RegistrationNotOpen => StatusCode::FORBIDDEN,
+        Refusal::MailNotConfigured => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -20,6 +20,7 @@ const TOKEN: &str = "01m80a1p3vx9dv2m6hq1y0rj8k";
 const ACCOUNT: &str = "01m7zq5t8c2a4wn0bk3gyd6e9x";
 const KEY: &str = "F8QabcdefghijklVvue";
 const MASKED: &str = "F8Q****vue";
+const CODE: &str = "7K2M-9QXD-04TW-BHV3";
 const MADE_AT: &str = "2026-11-21T08:00:00.000Z";
 const DUE_AT: &str = "2026-11-21T08:10:00.000Z";
 const CURSOR: &str = "MDFtODA5MHZ2MzYxaHc4ZGUyamo0aDhwcncx";
@@ -76,7 +77,12 @@ fn failure(operation: &Value, path: &str) -> ApiError {
         return Refusal::Params(vec![missing("endpoint")]).into();
     }
     if operation.get("requestBody").is_some() {
-        let field = if path.ends_with("/login/") { "email" } else { "name" };
+        let field = match path {
+            "/account/invite/{which}/" => "quantity",
+            "/account/password/" | "/account/password/reset/confirm/" => "password",
+            path if path.starts_with("/account/") => "email",
+            _ => "name",
+        };
         return ApiError::field(field, "missing");
     }
     if operation["security"].as_array().is_some_and(|ways| !ways.is_empty()) {
@@ -89,6 +95,16 @@ fn failure(operation: &Value, path: &str) -> ApiError {
 fn request(id: &str) -> Option<Value> {
     Some(match id {
         "login" => json!({ "email": "ann@example.org", "password": "correct horse battery" }),
+        "signUp" => json!({ "code": CODE, "email": "ann@example.org", "password": "correct horse battery" }),
+        "confirmAgain" | "askReset" => json!({ "email": "ann@example.org" }),
+        "changeAccount" => json!({ "email": "ann@example.net", "password": "correct horse battery" }),
+        "deleteAccount" => json!({ "password": "correct horse battery" }),
+        "changePassword" => json!({ "old_password": "correct horse battery", "password": "staple correct horse" }),
+        "resetPassword" => json!({
+            "token": "nAn3fz6XsFaa8jZX2hwQoI_f7biNyOeJEDgUkOgqhUw", "password": "staple correct horse",
+        }),
+        "invite" => json!({ "times": 5, "valid_time": 604_800, "source": "newsletter" }),
+        "changeUser" => json!({ "disabled": true, "quota": 500 }),
         "createPreset" => json!({
             "name": "disk", "base_pusher": "bark",
             "params": { "device_key": KEY, "title": "Disk <_0>", "content": "<_0>% left" },
@@ -116,6 +132,25 @@ fn answer(id: &str) -> Option<Value> {
         "login" => json!({
             "isLogin": true, "isRegistered": true, "token": "ff_nAn3fz6XsFaa8jZX2hwQoI_f7biNyOeJEDgUkOgqhUw",
         }),
+        "logout" | "confirmAgain" | "askReset" | "resetPassword" | "changeAccount" | "endSession"
+        | "withdrawInvite" => {
+            json!({})
+        }
+        "signUp" => json!({ "confirm_by": "2026-11-22T08:00:00.000Z", "mail": true }),
+        "confirm" => json!({ "email": "ann@example.org" }),
+        "getAccount" => account(),
+        "deleteAccount" | "deleteUser" => json!({ "revoked_tasks": 2 }),
+        "changePassword" => json!({ "ended_sessions": 1 }),
+        "listSessions" => page(&session()),
+        "invite" => json!({
+            "quantity": 1, "codes": [{ "code": CODE, "available_times": 5, "valid_to": "2026-11-28T08:00:00.000Z" }],
+        }),
+        "listInvites" => page(&json!({
+            "code": CODE, "type": "admin", "made_by": ACCOUNT, "limit_email": null, "times": 5, "available_times": 3,
+            "valid_to": "2026-11-28T08:00:00.000Z", "source": "newsletter", "created_at": MADE_AT,
+        })),
+        "listUsers" => page(&user()),
+        "getUser" | "changeUser" => user(),
         "listPresets" => page(&preset()),
         "listSharedPresets" => page(&shared(preset(), MASKED)),
         "sharePreset" => shared(preset(), KEY),
@@ -179,6 +214,28 @@ fn token() -> Value {
     json!({
         "id": TOKEN, "name": "backup script", "scopes": ["push"], "created_at": MADE_AT, "last_used_at": DUE_AT,
         "expires_at": "2027-01-01T00:00:00.000Z",
+    })
+}
+
+fn account() -> Value {
+    json!({
+        "id": ACCOUNT, "email": "ann@example.org", "role": "user", "created_at": MADE_AT, "confirmed_at": DUE_AT,
+        "quota": null,
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "id": ACCOUNT, "email": "ann@example.org", "role": "user", "created_at": MADE_AT, "confirmed_at": DUE_AT,
+        "disabled_at": null, "invited_by": "01m7xq2r6vd4n8k0w3s5t9y1za", "invite_code": CODE, "source": "newsletter",
+        "quota": 500,
+    })
+}
+
+fn session() -> Value {
+    json!({
+        "id": "3w8fz0c7kq5r1m2n9d4e6g8h0j", "current": true, "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+        "created_at": MADE_AT, "last_used_at": DUE_AT, "expires_at": "2026-12-21T08:10:00.000Z",
     })
 }
 

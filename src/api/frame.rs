@@ -19,6 +19,7 @@ use super::address::Gate;
 use super::envelope::{ApiError, BadRequest};
 use super::fault::{self, TooLarge};
 use super::messages::{Language, speaking};
+use super::origin::ClientAddress;
 use crate::domain::id::unguessable;
 use crate::logs::in_request;
 use crate::metrics::Metrics;
@@ -144,10 +145,13 @@ impl<E: Endpoint> Endpoint for Frame<E> {
 
 impl<E: Endpoint> Frame<E> {
     /// The answer, whatever happens, and the pattern of the route that gave it.
-    async fn answer(&self, request: Request) -> (Response, Option<Arc<str>>) {
+    async fn answer(&self, mut request: Request) -> (Response, Option<Arc<str>>) {
         let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let body_limit = self.options.body_limit;
         let admitted = self.options.gate.admit(&request);
+        if let Some(address) = self.options.gate.client(&request) {
+            request.set_data(ClientAddress(address));
+        }
         let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
             Ok(admitted) => admitted,
             Err(refused) => return (refused.into_response(), None),

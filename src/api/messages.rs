@@ -2,20 +2,11 @@
 
 use std::future::Future;
 
+pub use crate::domain::language::Language;
 use crate::domain::params::ParamType;
 use crate::domain::refusal::{Problem, Refusal};
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Limit};
-
-/// A language that answers are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Language {
-    /// English.
-    #[default]
-    English,
-    /// Simplified Chinese.
-    Chinese,
-}
 
 tokio::task_local! {
     static LANGUAGE: Language;
@@ -42,14 +33,6 @@ impl Language {
             }
         }
         best.0
-    }
-
-    /// The one of two texts that is in this language.
-    pub fn pick<T>(self, english: T, chinese: T) -> T {
-        match self {
-            Self::English => english,
-            Self::Chinese => chinese,
-        }
     }
 }
 
@@ -149,6 +132,11 @@ pub fn field_reason(language: Language, reason: &str) -> String {
         "spent" => ("has been used up", "已用完"),
         "expired" => ("has expired", "已过期"),
         "cursor" => ("is not a cursor of this list", "不是该列表的游标"),
+        "other_address" => ("is for another mail address", "仅限其他邮箱使用"),
+        "not_with_quantity" => ("cannot be given together with quantity", "不能与 quantity 同时给出"),
+        "not_a_person" => ("does not prove that you are a person", "未通过真人验证"),
+        "wrong" => ("is wrong", "不正确"),
+        "too_many_open" => ("would be more unused codes than a user may have", "未使用的邀请码数量超出上限"),
         "bad_format" | "invalid" => ("is not acceptable", "格式不正确"),
         other => return other.replace('_', " "),
     };
@@ -210,6 +198,15 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
             "Within the last 24 hours this Idempotency-Key came with another call.".into(),
             "该 Idempotency-Key 在 24 小时内已用于另一个请求。".into(),
         ),
+        Refusal::RegistrationClosed => ("Nobody can sign up here.".into(), "本服务器不开放注册。".into()),
+        Refusal::RegistrationNotOpen => {
+            ("An invitation from a user or an administrator is needed.".into(), "需要用户或管理员的邀请。".into())
+        }
+        Refusal::MailNotConfigured => (
+            "This server sends no mails; ask its administrator.".into(),
+            "本服务器未配置邮件发送，请联系管理员。".into(),
+        ),
+        Refusal::LastAdmin => ("This is the last administrator.".into(), "这是最后一位管理员。".into()),
     };
     language.pick(english, chinese)
 }
@@ -235,6 +232,7 @@ pub fn not_found(language: Language, what: &str) -> String {
         "session" => "会话",
         "token" => "令牌",
         "invite" => "邀请码",
+        "confirm_token" | "reset_token" => "该链接对应的令牌",
         other => other,
     };
     language.pick(format!("There is no such {}.", what.replace('_', " ")), format!("{chinese}不存在。"))

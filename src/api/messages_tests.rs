@@ -49,6 +49,10 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::SharedIsFinal,
         Refusal::WrongState("running"),
         Refusal::IdempotencyMismatch,
+        Refusal::RegistrationClosed,
+        Refusal::RegistrationNotOpen,
+        Refusal::MailNotConfigured,
+        Refusal::LastAdmin,
     ];
     for case in &refusals {
         let (english, chinese) = (refusal(Language::English, case), refusal(Language::Chinese, case));

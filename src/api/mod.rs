@@ -19,6 +19,7 @@ pub mod group;
 pub mod health;
 pub mod idempotency;
 pub mod input;
+pub mod invite;
 pub mod messages;
 pub mod object;
 pub mod origin;
@@ -30,10 +31,12 @@ pub mod pusher;
 pub mod revoke;
 pub mod scopes;
 pub mod service;
+pub mod session;
 pub mod share;
 pub mod task;
 pub mod times;
 pub mod token;
+pub mod user;
 
 use std::sync::Arc;
 
@@ -89,6 +92,9 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
         account::AccountApi,
         token::TokenApi,
         audit::AuditApi,
+        session::SessionApi,
+        invite::InviteApi,
+        user::UserApi,
     );
     OpenApiService::new(all, "Fanfare", env!("CARGO_PKG_VERSION")).description(ABOUT)
 }

@@ -6,6 +6,7 @@ use poem_openapi::Object;
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 
 use super::envelope::ApiError;
+use crate::domain::time::Timestamp;
 
 /// Most items on a page.
 pub const MAX_LIMIT: u32 = 100;
@@ -65,6 +66,16 @@ pub struct Page<T: ParseFromJSON + ToJSON> {
     pub items: Vec<T>,
     /// What to send as `cursor` to get the next page; null on the last one.
     pub next_cursor: Option<String>,
+}
+
+/// Where the page before ended, of a list that is ordered by time and then by something else: `created_at.id`.
+///
+/// # Errors
+/// A cursor that is not one of this list's.
+pub fn time_and_key(page: &PageQuery) -> Result<Option<(Timestamp, String)>, ApiError> {
+    let Some(after) = &page.after else { return Ok(None) };
+    let parts = after.split_once('.').and_then(|(at, key)| Some((Timestamp(at.parse().ok()?), key.to_owned())));
+    parts.map(Some).ok_or_else(ApiError::cursor_invalid)
 }
 
 /// Makes a cursor of a key.

@@ -25,6 +25,8 @@ pub fn access(operation: &str) -> Option<Access> {
     use Scope::{Manage, Push, Read};
     Some(match operation {
         "login" | "listServices" | "getService" => Public,
+        "signUp" | "confirmAgain" | "askReset" | "resetPassword" => Public,
+        "confirm" | "invite" => Open(Manage),
 
         "push" | "pushGet" | "pushContent" | "pushContentGet" => Open(Push),
         "revokeTask" | "revokePush" => Needs(Push),
@@ -37,6 +39,10 @@ pub fn access(operation: &str) -> Option<Access> {
         "createGroup" | "changeGroup" | "deleteGroup" | "shareGroup" => Needs(Manage),
         "addMember" | "changeMember" | "removeMember" => Needs(Manage),
         "retryTask" | "createToken" | "deleteToken" => Needs(Manage),
+
+        "getAccount" | "listSessions" | "listInvites" | "listUsers" | "getUser" => Needs(Read),
+        "logout" | "changeAccount" | "deleteAccount" | "endSession" | "changePassword" => Needs(Manage),
+        "withdrawInvite" | "changeUser" | "deleteUser" => Needs(Manage),
         _ => return None,
     })
 }

@@ -8,10 +8,15 @@ use clap::Subcommand;
 use super::print;
 use crate::app::{SystemClock, open_store};
 use crate::config::Config;
-use crate::domain::account::Role;
+use crate::domain::account::{Role, email_key};
+use crate::domain::invite::Wish;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Clock;
 use crate::error::Error;
 use crate::flow::login::{create_account, set_password};
+use crate::flow::users::{UserChange, set_standing};
+use crate::flow::{enroll, invite};
+use crate::store::Store;
 
 #[derive(Subcommand)]
 pub enum Admin {
@@ -27,6 +32,36 @@ pub enum Admin {
     SetPassword {
         /// The account's mail address.
         email: String,
+    },
+    /// Confirm an account whose mail did not arrive.
+    Confirm {
+        /// The account's mail address.
+        email: String,
+    },
+    /// Shut an account out and end its sessions.
+    Disable {
+        /// The account's mail address.
+        email: String,
+    },
+    /// Let an account in again.
+    Enable {
+        /// The account's mail address.
+        email: String,
+    },
+    /// Make an invitation code.
+    Invite {
+        /// The one address that may use it.
+        #[arg(long)]
+        email: Option<String>,
+        /// How many accounts it is good for.
+        #[arg(long, default_value_t = 1)]
+        times: i64,
+        /// How many days it lasts; for good if not given.
+        #[arg(long)]
+        days: Option<i64>,
+        /// Where the people come from who use it.
+        #[arg(long)]
+        source: Option<String>,
     },
 }
 
@@ -51,9 +86,36 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
             }
             format!("changed the password of {email}\n")
         }
+        Admin::Confirm { email } => {
+            match enroll::force(&store, SystemClock::default().now(), &email).await.map_err(told)? {
+                Some(confirmed) => format!("confirmed {}\n", confirmed.email),
+                None => bail!("there is no account with the address {email}"),
+            }
+        }
+        Admin::Disable { email } => disable(&store, &email, true).await?,
+        Admin::Enable { email } => disable(&store, &email, false).await?,
+        Admin::Invite { email, times, days, source } => {
+            let email_key = match email {
+                Some(email) => Some(email_key(&email).with_context(|| format!("{email} is not a mail address"))?),
+                None => None,
+            };
+            let valid_time = days.map(|days| days.saturating_mul(86_400));
+            let wish = Wish { times: Some(times), email_key, valid_time, source, ..Wish::default() };
+            let codes = invite::by_operator(&store, SystemClock::default().now(), wish).await.map_err(told)?;
+            codes.iter().map(|invite| format!("{}\n", invite.code)).collect()
+        }
     };
     store.close().await;
     print(&told)
+}
+
+async fn disable(store: &Store, email: &str, disabled: bool) -> anyhow::Result<String> {
+    let key = email_key(email).unwrap_or_default();
+    let found = store.read().await.map_err(told)?.account_by_email(&key).await.map_err(told)?;
+    let Some((account, _)) = found else { bail!("there is no account with the address {email}") };
+    let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
+    set_standing(store, SystemClock::default().now(), &account.id, &change).await.map_err(told)?;
+    Ok(format!("{} {}\n", if disabled { "disabled" } else { "enabled" }, account.email))
 }
 
 fn read_password() -> anyhow::Result<String> {
@@ -72,9 +134,10 @@ fn read_password() -> anyhow::Result<String> {
 
 fn told(error: Error) -> anyhow::Error {
     match error {
-        Error::Refused(crate::domain::refusal::Refusal::Field { field, reason }) => {
+        Error::Refused(Refusal::Field { field, reason }) => {
             anyhow::anyhow!("the {field} is not acceptable: {}", reason.replace('_', " "))
         }
+        Error::Refused(Refusal::LastAdmin) => anyhow::anyhow!("this is the last administrator"),
         Error::Broken(cause) => cause,
         other => anyhow::anyhow!("{other:?}"),
     }

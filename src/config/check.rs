@@ -26,6 +26,9 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     if config.mail.from.as_deref().is_some_and(|from| !from.contains('@')) {
         return fault("mail.from", "is not a mail address");
     }
+    if !(0.0..=1.0).contains(&config.recaptcha.min_score) {
+        return fault("recaptcha.min_score", "must be from 0 to 1");
+    }
     if config.admin_email.is_some() != config.admin_password.is_some() {
         return fault("admin_password", "goes together with admin_email: set both or none");
     }
@@ -42,6 +45,7 @@ fn check_urls(config: &Config) -> Result<(), Fault> {
     if let Some(url) = &config.mail.url {
         has_scheme("mail.url", url.expose(), &["smtp", "smtps"])?;
     }
+    has_scheme("recaptcha.verify_url", &config.recaptcha.verify_url, &["http", "https"])?;
     Ok(())
 }
 

@@ -25,6 +25,10 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("log.level", Kind::Text),
     ("mail.url", Kind::Text),
     ("mail.from", Kind::Text),
+    ("recaptcha.secret", Kind::Text),
+    ("recaptcha.verify_url", Kind::Text),
+    ("recaptcha.min_score", Kind::Decimal),
+    ("recaptcha.action", Kind::Text),
     ("limits.body_kib", Kind::Number),
     ("limits.per_address_per_minute", Kind::Number),
     ("limits.count_loopback", Kind::Flag),
@@ -36,7 +40,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
 ];
 
 /// Keys whose value is repeated in no message.
-pub(super) const SECRETS: &[&str] = &["secret_key", "admin_password", "database_url", "mail.url"];
+pub(super) const SECRETS: &[&str] = &["secret_key", "admin_password", "database_url", "mail.url", "recaptcha.secret"];
 
 /// The variable that names the file.
 pub const CONFIG_VARIABLE: &str = "FANFARE_CONFIG";
@@ -51,6 +55,8 @@ pub(super) enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
+    /// A number that need not be whole.
+    Decimal,
     /// Separated by commas.
     Texts,
     /// Separated by commas.

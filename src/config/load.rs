@@ -210,6 +210,10 @@ fn read_text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Text => Ok(Value::String(text.to_owned())),
         Kind::Number => number(text),
         Kind::Flag => text.trim().parse().map(Value::Boolean).map_err(|_| "must be `true` or `false`".to_owned()),
+        Kind::Decimal => {
+            let decimal = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+            decimal.map(Value::Float).ok_or_else(|| "must be a number".to_owned())
+        }
         Kind::Texts => Ok(Value::Array(parts().map(|part| Value::String(part.to_owned())).collect())),
         Kind::Numbers => {
             let numbers: Result<Vec<_>, _> = parts().map(number).collect();

@@ -52,6 +52,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How this server's own mails go out.
     pub mail: MailConfig,
+    /// How people are told from machines where anybody may sign up.
+    pub recaptcha: RecaptchaConfig,
     /// How much a request may carry, and how many of them are taken.
     pub limits: LimitsConfig,
     /// The record of who did what.
@@ -165,6 +167,20 @@ pub struct MailConfig {
     pub from: Option<String>,
 }
 
+/// How people are told from machines where anybody may sign up (reCAPTCHA v3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecaptchaConfig {
+    /// The site's secret; without one nobody is asked for a proof.
+    pub secret: Option<Secret>,
+    /// Where proofs are verified.
+    pub verify_url: String,
+    /// Lowest score, from 0 (a machine) to 1 (a person).
+    pub min_score: f64,
+    /// The action that the page must name; without one any will do.
+    pub action: Option<String>,
+}
+
 /// How much a request may carry, and how many of them are taken. For every rate and for the quota, 0 is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -209,6 +225,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             log: LogConfig::default(),
             mail: MailConfig::default(),
+            recaptcha: RecaptchaConfig::default(),
             limits: LimitsConfig::default(),
             audit: AuditConfig::default(),
         }
@@ -239,6 +256,13 @@ impl Default for DatabaseConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for RecaptchaConfig {
+    fn default() -> Self {
+        let verify_url = "https://www.google.com/recaptcha/api/siteverify".to_owned();
+        Self { secret: None, verify_url, min_score: 0.5, action: None }
     }
 }
 
@@ -295,7 +319,9 @@ impl Config {
     /// What is in force, as a file would say it, with secrets masked.
     pub fn masked_toml(&self) -> String {
         let mut shown = self.clone();
-        for secret in [&mut shown.secret_key, &mut shown.admin_password].into_iter().flatten() {
+        for secret in
+            [&mut shown.secret_key, &mut shown.admin_password, &mut shown.recaptcha.secret].into_iter().flatten()
+        {
             *secret = Secret::new(MASK);
         }
         for url in [&mut shown.database_url, &mut shown.mail.url].into_iter().flatten() {

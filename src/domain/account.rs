@@ -39,6 +39,17 @@ impl Role {
     }
 }
 
+/// Who may sign up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody, whatever code they have.
+    Closed,
+    /// Whoever has a code from a user or an admin.
+    Invite,
+    /// Anybody: they may get themselves a code.
+    Open,
+}
+
 /// One person's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -64,6 +75,37 @@ pub struct ApiToken {
     pub last_used_at: Option<Timestamp>,
     /// From this time on it is not taken; `None` for one that does not end.
     pub expires_at: Option<Timestamp>,
+}
+
+/// What a mail of this server asks its reader to prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailPurpose {
+    /// That the address of a new account is theirs.
+    Confirm,
+    /// That they may set another password.
+    Reset,
+    /// That the address that an account is to have is theirs.
+    Change,
+}
+
+impl MailPurpose {
+    /// All purposes.
+    pub const ALL: [Self; 3] = [Self::Confirm, Self::Reset, Self::Change];
+
+    /// The word for it in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Reset => "reset",
+            Self::Change => "change",
+        }
+    }
+
+    /// The purpose that a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == word)
+    }
 }
 
 /// The form in which a mail address is stored and compared: trimmed and in lower case. `None` if it is not an address:

@@ -3,11 +3,16 @@
 
 pub mod account;
 pub mod agenda;
+pub mod allowance;
+pub mod attempts;
 pub mod audit;
+pub mod captcha;
 pub mod delivery;
 pub mod group;
 pub mod id;
 pub mod idempotency;
+pub mod invite;
+pub mod language;
 pub mod mask;
 pub mod modifier;
 pub mod params;

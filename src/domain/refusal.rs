@@ -129,6 +129,14 @@ pub enum Refusal {
     WrongState(&'static str),
     /// The idempotency key stands for another call.
     IdempotencyMismatch,
+    /// Nobody may sign up.
+    RegistrationClosed,
+    /// Nobody may get themselves an invitation code.
+    RegistrationNotOpen,
+    /// The server sends no mails of its own.
+    MailNotConfigured,
+    /// Nobody would be left to look after the server.
+    LastAdmin,
 }
 
 impl Refusal {
@@ -156,6 +164,10 @@ impl Refusal {
             Self::AddressIsFinal(_) => "address_is_final",
             Self::WrongState(_) => "wrong_state",
             Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::RegistrationClosed => "registration_closed",
+            Self::RegistrationNotOpen => "registration_not_open",
+            Self::MailNotConfigured => "mail_not_configured",
+            Self::LastAdmin => "last_admin",
         }
     }
 }

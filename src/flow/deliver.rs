@@ -8,6 +8,7 @@ use crate::domain::params::Params;
 use crate::domain::retry::{Next, next};
 use crate::domain::time::Timestamp;
 use crate::flow::Engine;
+use crate::flow::mails::{self, Written};
 use crate::service::{RenderEnv, Service};
 use crate::store::{Attempt, Claimed, Finish, FinishState};
 
@@ -40,6 +41,9 @@ pub fn interrupted(engine: &Engine, task: &Claimed) -> Finish {
 }
 
 async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
+    if task.service == mails::SERVICE {
+        return own_mail(engine, task).await;
+    }
     let Some(service) = engine.catalogue.get(&task.service) else {
         return never(task, "service_unknown", "the Service is no longer there");
     };
@@ -56,6 +60,35 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
     match engine.sender.send(&outgoing).await {
         Ok(answer) => judged(&service, answer, now, &redactor),
         Err(failure) => failed(&service, &failure, &redactor),
+    }
+}
+
+/// One attempt at a mail of the server itself.
+async fn own_mail(engine: &Engine, task: &Claimed) -> Report {
+    let later = |code: &str, message: &str| Report {
+        outcome: Outcome::Later { code: format!("mail:{code}"), message: message.to_owned(), after: None },
+        status: None,
+        response: None,
+    };
+    let outgoing = match mails::write(engine, task).await {
+        Ok(Written::Mail(outgoing)) => outgoing,
+        Ok(Written::Nobody) => return Report { outcome: Outcome::Sent, status: None, response: None },
+        Ok(Written::NoRelay) => return later("not_configured", "the server has no mail relay"),
+        Err(error) => {
+            tracing::warn!(?error, task_id = %task.id, "a mail could not be written");
+            return later("internal_error", "the mail could not be written");
+        }
+    };
+    match engine.sender.send(&outgoing).await {
+        Ok(answer) => Report { outcome: Outcome::Sent, status: Some(answer.status), response: None },
+        Err(failure) => {
+            let (code, message) = (format!("mail:{}", failure.code), failure.message.clone());
+            let outcome = match failure.retry {
+                true => Outcome::Later { code, message, after: None },
+                false => Outcome::Never { code, message },
+            };
+            Report { outcome, status: failure.status, response: Some(cut(&failure.message)) }
+        }
     }
 }
 

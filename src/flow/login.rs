@@ -9,14 +9,15 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::audit::somebody;
 use super::callers::Holder;
+use super::door::Visitor;
 use super::{Caller, Engine, tokens};
 use crate::domain::account::{Account, Role, check_password, email_key};
 use crate::domain::audit::AuditAction;
-use crate::domain::id::{AccountId, time_ordered};
+use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
@@ -28,6 +29,8 @@ const IDLE_MS: i64 = 30 * 86_400_000;
 const TOUCH_MS: i64 = 3_600_000;
 /// That of an API token, which people look at: 1 minute.
 const TOUCH_API_MS: i64 = 60_000;
+/// Characters that are kept of what a program calls itself.
+const USER_AGENT: usize = 100;
 /// Passwords that are hashed at the same time.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
@@ -43,10 +46,14 @@ pub struct Login {
 /// nobody has is not, because it may be a password in the wrong field.
 ///
 /// # Errors
-/// If the database fails.
-pub async fn login(engine: &Engine, email: &str, password: &str, origin: Option<IpAddr>) -> Result<Login> {
-    let found = match email_key(email) {
-        Some(key) => engine.store.read().await?.account_by_email(&key).await?,
+/// `Limited`, without looking at the password, after too many wrong ones; if the database fails.
+pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visitor) -> Result<Login> {
+    let key = email_key(email);
+    // What is no address is one account that nobody has.
+    let counted = key.as_deref().unwrap_or_default();
+    engine.door.try_password(counted, visitor, engine.clock.now())?;
+    let found = match &key {
+        Some(key) => engine.store.read().await?.account_by_email(key).await?,
         None => None,
     };
     let is_registered = found.is_some();
@@ -56,11 +63,14 @@ pub async fn login(engine: &Engine, email: &str, password: &str, origin: Option<
         None => (None, nobodys_hash().await?),
     };
     let right = verify(password.to_owned(), hash).await?;
+    if right && is_registered {
+        engine.door.password_right(counted, visitor, engine.clock.now());
+    }
     let known = account.as_ref().map(|account| account.id.clone());
     let token = match account.filter(|account| right && account.confirmed && !account.disabled) {
-        Some(account) => Some(begin_session(engine, account.id, origin).await?),
+        Some(account) => Some(begin_session(engine, account.id, visitor).await?),
         None => {
-            record_failure(engine, known.as_ref(), origin).await?;
+            record_failure(engine, known.as_ref(), visitor.origin).await?;
             None
         }
     };
@@ -73,6 +83,27 @@ async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Op
     let mut tx = engine.store.write().await?;
     tx.audit(&event).await?;
     tx.commit().await
+}
+
+/// Has the caller, who has a session, prove that they know their password.
+///
+/// # Errors
+/// `Forbidden` without a session; `Limited` after too many wrong passwords; the field `password` with `wrong`.
+pub async fn prove(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<()> {
+    let key = email_key(&caller.account.email).unwrap_or_default();
+    let mut tx = engine.store.read().await?;
+    if tx.session_of(&caller.token).await?.is_none() {
+        return Err(Error::Forbidden);
+    }
+    let found = tx.account_by_email(&key).await?;
+    drop(tx);
+    let (_, hash) = found.ok_or(AuthProblem::Invalid)?;
+    engine.door.try_password(&key, visitor, engine.clock.now())?;
+    if !verify(password, hash).await? {
+        return Err(Refusal::Field { field: "password", reason: "wrong" }.into());
+    }
+    engine.door.password_right(&key, visitor, engine.clock.now());
+    Ok(())
 }
 
 /// The caller that a token proves, if it stands.
@@ -155,7 +186,7 @@ pub async fn create_account(
     Ok(added.then_some(account))
 }
 
-/// Gives an account another password; `false` if the address is unknown.
+/// Gives an account another password and ends its sessions; `false` if the address is unknown.
 ///
 /// # Errors
 /// If the password is not acceptable, or the database fails.
@@ -165,6 +196,10 @@ pub async fn set_password(store: &crate::store::Store, email: &str, password: St
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let changed = tx.set_password(&key, &password_hash).await?;
+    if let Some((account, _)) = tx.account_by_email(&key).await? {
+        tx.end_sessions(&account.id, None).await?;
+        tx.drop_mail_tokens(&account.id).await?;
+    }
     tx.commit().await?;
     Ok(changed)
 }
@@ -175,24 +210,48 @@ pub fn new_secret() -> String {
     URL_SAFE_NO_PAD.encode(secret)
 }
 
-async fn begin_session(engine: &Engine, holder: AccountId, origin: Option<IpAddr>) -> Result<String> {
+async fn begin_session(engine: &Engine, holder: AccountId, visitor: &Visitor) -> Result<String> {
     let token = format!("ff_{}", new_secret());
     let now = engine.clock.now();
+    let agent = visitor.user_agent.as_ref();
+    let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect::<String>());
+    let hash = TokenHash::of(&token);
     let mut tx = engine.store.write().await?;
-    tx.insert_token(&TokenHash::of(&token), &holder, now, now.plus_ms(IDLE_MS)).await?;
-    tx.audit(&engine.event(&somebody(Some(holder), origin), AuditAction::Login)).await?;
+    tx.insert_token(&hash, &holder, now, now.plus_ms(IDLE_MS)).await?;
+    tx.insert_session(&unguessable(rand::random()), &hash, agent.as_deref().filter(|text| !text.is_empty())).await?;
+    tx.audit(&engine.event(&somebody(Some(holder), visitor.origin), AuditAction::Login)).await?;
     tx.commit().await?;
     Ok(token)
 }
 
+/// A turn at hashing: few have one at a time.
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'static>);
+
+impl Turn {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// None in practice: nobody closes the queue.
+    pub async fn wait() -> Result<Self> {
+        HASHING.acquire().await.map(Self).map_err(|e| Error::Broken(e.into()))
+    }
+
+    /// Hashes a password, in this turn. The turn lasts until the hash is there.
+    ///
+    /// # Errors
+    /// If hashing fails.
+    pub async fn hash(&self, password: String) -> Result<String> {
+        tokio::task::spawn_blocking(move || hash_now(&password)).await.map_err(|e| Error::Broken(e.into()))?
+    }
+}
+
+fn hash_now(password: &str) -> Result<String> {
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
+}
+
 async fn hash(password: String) -> Result<String> {
-    apart(move || {
-        Argon2::default()
-            .hash_password(password.as_bytes())
-            .map(|hash| hash.to_string())
-            .map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
-    })
-    .await?
+    Turn::wait().await?.hash(password).await
 }
 
 async fn verify(password: String, hash: String) -> Result<bool> {

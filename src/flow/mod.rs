@@ -3,12 +3,18 @@
 pub mod audit;
 pub mod callers;
 pub mod deliver;
+pub mod door;
 pub mod edit;
+pub mod enroll;
 mod idempotency;
+pub mod invite;
 pub mod limits;
 pub mod login;
+mod mail_texts;
+pub mod mails;
 mod meter;
 pub mod nodes;
+pub mod password;
 pub mod plan;
 pub mod preview;
 pub mod push;
@@ -18,20 +24,22 @@ pub mod shown;
 pub mod tidy;
 pub mod tokens;
 pub mod usage;
+pub mod users;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::account::{Account, ApiToken, Role};
+use crate::domain::account::{Account, ApiToken, Registration, Role};
 use crate::domain::id::AccountId;
 use crate::domain::permission::{Action, Relation, Standing, may};
 use crate::domain::retry::RetrySchedule;
 use crate::domain::scope::Scopes;
 use crate::domain::time::Clock;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::send::Sender;
 use crate::service::Catalogue;
@@ -61,6 +69,16 @@ pub struct Engine {
     pub keep_finished_days: u32,
     /// Days for which the record of who did what is kept.
     pub keep_audit_days: u32,
+    /// Who may sign up.
+    pub registration: Registration,
+    /// How the server's own mails go out; without it there are none.
+    pub mail: Option<mails::OwnMail>,
+    /// How people are told from machines when they get themselves a code.
+    pub captcha: Option<invite::Captcha>,
+    /// Who is kept waiting.
+    pub door: door::Door,
+    /// How others reach this server, without a slash at the end: known once it listens.
+    pub base_url: OnceLock<String>,
 }
 
 /// Who makes a request, proved by a token.
@@ -76,6 +94,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// For what only admins do.
+    ///
+    /// # Errors
+    /// `Forbidden` for everybody else.
+    pub fn must_be_admin(&self) -> Result<()> {
+        if self.account.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
     /// How a caller, if any, stands to what belongs to an account.
     pub fn relation(caller: Option<&Self>, owner: Option<&AccountId>) -> Relation {
         match caller {

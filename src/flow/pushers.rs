@@ -192,7 +192,14 @@ impl Engine {
         let read_at_change = self.pushers.changes();
         let mut tx = self.store.read().await?;
         let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
-        let pusher = as_pusher(&stored);
+        // Whoever is shut out, their Pushers are too.
+        if tx.account(stored.owner()).await?.is_none_or(|owner| owner.disabled) {
+            return Ok(None);
+        }
+        let pusher = match stored {
+            StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
+            StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
+        };
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, usage};
+use super::{Engine, enroll, usage, users};
 use crate::domain::rate::day;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -11,8 +11,12 @@ use crate::error::Result;
 const STEP: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Removes tasks that ended long enough ago, tokens and idempotency keys that have ended, what was used of limits long ago,
-/// and the oldest of the record of who did what; answers how many rows went.
+/// Codes are listed for so long after they ended.
+const KEEP_CODES_MS: i64 = 30 * DAY_MS;
+
+/// Removes tasks that ended long enough ago, tokens, codes and idempotency keys that have ended, what was used of limits
+/// long ago, the oldest of the record of who did what, accounts that were not confirmed in time and what is left of those
+/// that are gone; answers how many rows went.
 ///
 /// # Errors
 /// If the database fails.
@@ -22,6 +26,8 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
     gone += remove_old_usage(engine, now).await?;
     engine.callers.forget();
     gone += remove_old_audit(engine, now).await?;
+    gone += enroll::remove_unconfirmed(engine, now).await?;
+    gone += users::sweep_removed(engine, now).await?;
     let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
     loop {
         let mut tx = engine.store.write().await?;
@@ -36,7 +42,9 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
 
 async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
     let mut tx = engine.store.write().await?;
-    let removed = tx.remove_ended_tokens(now).await? + tx.remove_ended_api_tokens(now).await?;
+    let mut removed = tx.remove_ended_tokens(now).await? + tx.remove_ended_api_tokens(now).await?;
+    removed += tx.remove_ended_mail_tokens(now).await?;
+    removed += tx.remove_ended_invites(now.plus_ms(-KEEP_CODES_MS)).await?;
     tx.commit().await?;
     Ok(removed)
 }

@@ -10,7 +10,7 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::delivery::{Answer, Outgoing, Relay, SendFailure};
+use crate::domain::delivery::{Answer, Outgoing, Relay, Request, SendFailure};
 
 pub use mail::parse_relay_url;
 
@@ -34,6 +34,9 @@ pub struct SenderConfig {
     /// The relay of the operator's own settings, which may stand at a private address. Only a mail for exactly this
     /// relay, credentials included, is exempt from the guard.
     pub own_relay: Option<Relay>,
+    /// Hosts that the operator's own settings name, and that requests of the server itself may therefore reach at any
+    /// address. Deliveries may not.
+    pub own_hosts: guard::Allow,
     /// Certificates (DER) to trust besides the built-in roots, such as those of a house's own authority.
     pub extra_roots: Vec<Vec<u8>>,
 }
@@ -49,6 +52,7 @@ impl Default for SenderConfig {
             user_agent: concat!("Fanfare/", env!("CARGO_PKG_VERSION")).to_owned(),
             mail_connections: 4,
             own_relay: None,
+            own_hosts: guard::Allow::default(),
             extra_roots: Vec::new(),
         }
     }
@@ -57,6 +61,7 @@ impl Default for SenderConfig {
 /// Sends requests and mails, over connections that it keeps for the next ones. Meant to be shared.
 pub struct Sender {
     http: http::HttpSender,
+    operators: http::HttpSender,
     mail: mail::MailSender,
 }
 
@@ -68,8 +73,14 @@ impl Sender {
     /// A certificate among `extra_roots` cannot be read, or the user agent is no header value.
     pub fn new(config: SenderConfig) -> anyhow::Result<Sender> {
         tls::install_provider();
+        let own = SenderConfig { allow: config.own_hosts.clone(), ..config.clone() };
+        let operators = http::HttpSender::new(Arc::new(own))?;
         let config = Arc::new(config);
-        Ok(Sender { http: http::HttpSender::new(Arc::clone(&config))?, mail: mail::MailSender::new(config)? })
+        Ok(Sender {
+            http: http::HttpSender::new(Arc::clone(&config))?,
+            operators,
+            mail: mail::MailSender::new(config)?,
+        })
     }
 
     /// Makes one attempt.
@@ -82,6 +93,15 @@ impl Sender {
             Outgoing::Http(request) => self.http.send(request).await,
             Outgoing::Mail(mail) => self.mail.send(mail).await,
         }
+    }
+
+    /// Makes a request of the server itself, to a host that the operator named; nothing of it is an account's to choose.
+    ///
+    /// # Errors
+    ///
+    /// No answer came.
+    pub async fn ask_operators(&self, request: &Request) -> Result<Answer, SendFailure> {
+        self.operators.send(request).await
     }
 }
 

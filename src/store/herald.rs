@@ -144,8 +144,11 @@ impl Store {
 }
 
 impl Tx {
-    /// Tells every node, when this transaction commits, that a Pusher has changed or gone.
-    pub(super) async fn tell_changed(&mut self, id: &PusherId) -> Result<()> {
+    /// Tells every node, when this transaction commits, that a Pusher has changed or gone, or can be used no more.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn tell_changed(&mut self, id: &PusherId) -> Result<()> {
         let Self::Postgres(tx) = self else { return Ok(()) };
         let message = Message { pusher: Some(id.as_str().to_owned()), ..Message::default() };
         sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text(&message)).execute(&mut **tx).await?;

@@ -12,6 +12,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     (3, "tasks", include_str!("../../migrations/0003_tasks.sql")),
     (4, "idempotency", include_str!("../../migrations/0004_idempotency.sql")),
     (5, "rate", include_str!("../../migrations/0005_rate.sql")),
+    (6, "invite", include_str!("../../migrations/0006_invite.sql")),
+    (7, "session", include_str!("../../migrations/0007_session.sql")),
     (8, "api_token", include_str!("../../migrations/0008_api_token.sql")),
     (9, "audit", include_str!("../../migrations/0009_audit.sql")),
 ];

@@ -10,6 +10,7 @@ use fanfare::config::{Config, Secret};
 use fanfare::domain::account::Role;
 use fanfare::domain::id::unguessable;
 use fanfare::domain::time::Clock;
+use fanfare::flow::door::Visitor;
 use fanfare::flow::login::{create_account, login};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -50,7 +51,7 @@ impl Node {
         let engine = &self.app.engine;
         let email = "ann@example.com";
         create_account(&engine.store, engine.clock.now(), email, PASSWORD.to_owned(), Role::User).await.unwrap();
-        login(engine, email, PASSWORD).await.unwrap().token.unwrap()
+        login(engine, email, PASSWORD, &Visitor::new(None, None)).await.unwrap().token.unwrap()
     }
 
     async fn stop(self) {

@@ -71,6 +71,10 @@ impl Client {
         self.send("PATCH", path, Some(JSON), body.to_string().as_bytes()).await
     }
 
+    pub async fn delete_with(&self, path: &str, body: Value) -> Answer {
+        self.send("DELETE", path, Some(JSON), body.to_string().as_bytes()).await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, None, b"").await
     }

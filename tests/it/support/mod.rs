@@ -10,6 +10,7 @@ pub mod database;
 pub mod http_sink;
 pub mod install;
 pub mod mime;
+pub mod newcomer;
 pub mod plain;
 pub mod program;
 pub mod proxy;

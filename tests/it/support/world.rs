@@ -11,7 +11,7 @@ use fanfare::domain::account::{Account, Role};
 use fanfare::domain::id::{AccountId, unguessable};
 use fanfare::domain::retry::RetrySchedule;
 use fanfare::domain::task::TaskState;
-use fanfare::domain::time::Clock;
+use fanfare::domain::time::{Clock, Timestamp};
 use fanfare::flow::Engine;
 use fanfare::flow::login::create_account;
 use fanfare::store::{NewAccount, TaskFilter, TaskRecord, TokenHash};
@@ -25,6 +25,7 @@ pub use super::database::Database;
 pub(crate) use super::database::both;
 use super::database::{CONNECTIONS, Fresh};
 use super::http_sink::HttpSink;
+use super::smtp_sink::SmtpSink;
 
 /// How long a session lasts that a test begins with.
 const SESSION_MS: i64 = 30 * 86_400_000;
@@ -111,6 +112,21 @@ impl Builder {
     pub fn allow(mut self, hosts: &[&str]) -> Self {
         self.config.delivery.allow = hosts.iter().map(|&host| host.to_owned()).collect();
         self
+    }
+
+    /// Settings that only a few tests need.
+    pub fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    /// The server's own mails go to this relay.
+    pub fn mail(self, sink: &SmtpSink) -> Self {
+        let url = format!("smtp://127.0.0.1:{}", sink.relay().port);
+        self.with(|config| {
+            config.mail.url = Some(Secret::new(url));
+            config.mail.from = Some("Fanfare <push@example.org>".to_owned());
+        })
     }
 
     pub fn clock(mut self, clock: Arc<TestClock>) -> Self {
@@ -211,6 +227,11 @@ impl World {
         &self.app.as_ref().expect("a running server").engine
     }
 
+    /// The time as the server sees it.
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub fn address(&self) -> SocketAddr {
         *self.address.lock().expect("no panic while locked")
     }
@@ -302,7 +323,8 @@ impl World {
         let token = format!("ff_{}", unguessable(rand::random()));
         let mut tx = engine.store.write().await.expect("a database");
         tx.insert_account(&account).await.expect("an account");
-        tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a session");
+        tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a token");
+        tx.insert_session(&unguessable(rand::random()), &TokenHash::of(&token), None).await.expect("a session");
         tx.commit().await.expect("a commit");
         Client::new(Arc::clone(&self.address), Some(token))
     }

@@ -1,0 +1,261 @@
+//! Signing up: from an invitation code to an account whose address is proved.
+//!
+//! A code that is no good costs no password hash. A good one costs one at a time: whoever gets a turn at hashing looks
+//! at the code again first, so that a crowd at a code that is used up is turned away cheaply. The use is taken in the
+//! transaction that makes the account, so neither a crash nor a crowd can lose one or take one twice.
+
+use super::door::Visitor;
+use super::login::{self, Turn};
+use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
+use super::{Caller, Engine};
+use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, email_key};
+use crate::domain::id::{AccountId, time_ordered};
+use crate::domain::invite::{InviteKind, read_code};
+use crate::domain::language::Language;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::store::{NewAccount, NewTask, Roots, Store, TokenHash, Tx};
+
+/// Most accounts removed in one round of housekeeping.
+const STEP: i64 = 200;
+
+/// What somebody signs up with.
+pub struct SignUp {
+    pub code: String,
+    pub email: String,
+    pub password: String,
+    /// In which the mail is written.
+    pub language: Language,
+}
+
+/// What a sign-up brought. It is the same whether the address has an account already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedUp {
+    /// Until when the account waits to be confirmed.
+    pub confirm_by: Timestamp,
+    /// Whether a mail with a link is on its way; if not, an admin must confirm.
+    pub mail: bool,
+}
+
+/// An address that was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    pub email: String,
+}
+
+/// Makes an account that waits for its address to be proved, and sends the mail for that. An address that has an account
+/// gets a mail that says so, and the code loses nothing.
+///
+/// # Errors
+/// If nobody may sign up, or the code, the address or the password is not acceptable; `Limited` if the visitor has had too
+/// many mails sent with codes of their own making.
+pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result<SignedUp> {
+    if engine.registration == Registration::Closed {
+        return Err(Refusal::RegistrationClosed.into());
+    }
+    let key = email_key(&wish.email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    check_password(&wish.password)?;
+    let code = read_code(&wish.code).ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+    check_code(engine, &code, &key).await?;
+    let turn = Turn::wait().await?;
+    let now = engine.clock.now();
+    if check_code(engine, &code, &key).await? == InviteKind::Auto {
+        // Anybody makes such codes, for any address.
+        engine.door.ask_for_mail(visitor, now)?;
+    }
+    let hash = turn.hash(wish.password).await?;
+    let mut tx = engine.store.write().await?;
+    let kind = enter(&mut tx, &code, &key, hash, now).await?;
+    // The first mail to a new account always goes out; the code bounds how many there are.
+    let wanted = kind.1 || engine.door.may_mail(kind.0.as_str(), &key, now);
+    let task = match engine.mail {
+        Some(_) if wanted => Some(mails::task(engine, &Letter { kind: kind.0, to: key, language: wish.language })?),
+        _ => None,
+    };
+    if let Some(task) = &task {
+        tx.insert_task(task).await?;
+    }
+    tx.commit().await?;
+    wake(engine, task.as_ref());
+    Ok(SignedUp { confirm_by: now.plus_ms(CONFIRM_MS), mail: engine.mail.is_some() })
+}
+
+/// Writes what a sign-up changes; which mail follows, and whether the account is new.
+async fn enter(tx: &mut Tx, code: &str, key: &str, hash: String, now: Timestamp) -> Result<(LetterKind, bool)> {
+    let mut there = tx.account_by_email(key).await?.map(|(account, _)| account);
+    if let Some(late) = there.take_if(|account| !account.confirmed && account.created_at.plus_ms(CONFIRM_MS) <= now) {
+        // Its time is over; housekeeping has not come by yet.
+        tx.remove_unconfirmed(&late.id).await?;
+    }
+    match there {
+        Some(account) if account.confirmed => Ok((LetterKind::Exists, false)),
+        Some(account) => {
+            // The link in each mail brings the password into force that was given for that mail: whoever signs up
+            // somebody else's address beforehand does not get into the account that its owner confirms.
+            tx.set_password_of(&account.id, &hash).await?;
+            Ok((LetterKind::Confirm { password_hash: Some(hash) }, false))
+        }
+        None => {
+            if !tx.take_invite(code, key, now).await? {
+                return Err(Refusal::Field { field: "code", reason: "spent" }.into());
+            }
+            let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+            let account = Account {
+                id: AccountId::new(time_ordered(now.0, rand::random())),
+                email: key.to_owned(),
+                role: Role::User,
+                confirmed: false,
+                disabled: false,
+                created_at: now,
+            };
+            let id = account.id.clone();
+            let new = NewAccount { account, email_key: key.to_owned(), password_hash: hash.clone() };
+            if !tx.insert_account(&new).await? {
+                // Somebody signed the same address up in this moment; nothing is kept of this one.
+                return Err(Error::Busy { retry_after: std::time::Duration::from_secs(1) });
+            }
+            let roots = Roots { invited_by: invite.made_by, invite_code: Some(invite.code), source: invite.source };
+            tx.set_roots(&id, &roots).await?;
+            Ok((LetterKind::Confirm { password_hash: Some(hash) }, true))
+        }
+    }
+}
+
+/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came by is good
+/// for it again.
+async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
+    let mut tx = engine.store.read().await?;
+    let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+    let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(invite.kind) };
+    let Some((account, _)) = tx.account_by_email(key).await? else { return Err(refusal.into()) };
+    let came_by_it = tx.user(&account.id).await?.is_some_and(|user| user.roots.invite_code.as_deref() == Some(code));
+    if came_by_it && !account.confirmed { Ok(invite.kind) } else { Err(refusal.into()) }
+}
+
+/// Sends the mail again, if the address waits to be confirmed. The visitor does not learn whether it does.
+///
+/// # Errors
+/// If the server sends no mails, or the visitor has asked for too many.
+pub async fn confirm_again(engine: &Engine, email: &str, language: Language, visitor: &Visitor) -> Result<()> {
+    send_letter(engine, LetterKind::Confirm { password_hash: None }, email, language, visitor).await
+}
+
+/// Has a mail written to an address, whoever has it: that is found out when it is sent.
+///
+/// # Errors
+/// As `confirm_again`.
+pub async fn send_letter(
+    engine: &Engine,
+    kind: LetterKind,
+    email: &str,
+    language: Language,
+    visitor: &Visitor,
+) -> Result<()> {
+    let to = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    if engine.mail.is_none() {
+        return Err(Refusal::MailNotConfigured.into());
+    }
+    let now = engine.clock.now();
+    engine.door.ask_for_mail(visitor, now)?;
+    if engine.door.may_mail(kind.as_str(), &to, now) {
+        let task = mails::task(engine, &Letter { kind, to, language })?;
+        engine.store.record(vec![task]).await?;
+    }
+    Ok(())
+}
+
+/// Follows the link of a mail: confirms an account, or gives it its new address. A link to confirm can be followed again
+/// until it ends, because programs that look into mails follow links too.
+///
+/// # Errors
+/// `NotFound` if the token is not known or has ended; `taken` if somebody has the new address.
+pub async fn confirm(engine: &Engine, token: &str) -> Result<Confirmed> {
+    let unknown = || Error::NotFound("confirm_token");
+    let hash = TokenHash::of(token);
+    let now = engine.clock.now();
+    let mut tx = engine.store.write().await?;
+    let found = tx.mail_token(&hash, now).await?.ok_or_else(unknown)?;
+    match found.purpose {
+        MailPurpose::Confirm => {
+            tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await?;
+        }
+        MailPurpose::Change => {
+            if !tx.spend_mail_token(&hash).await? {
+                return Err(unknown());
+            }
+            if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
+                return Err(Refusal::Field { field: "email", reason: "taken" }.into());
+            }
+        }
+        MailPurpose::Reset => return Err(unknown()),
+    }
+    let account = tx.account(&found.account).await?.ok_or_else(unknown)?;
+    tx.commit().await?;
+    Ok(Confirmed { email: account.email })
+}
+
+/// Confirms an account without a mail, because an admin vouches for it.
+///
+/// # Errors
+/// `Forbidden` unless the caller is an admin; `NotFound` if there is no such account.
+pub async fn confirm_by_hand(engine: &Engine, caller: &Caller, email: &str) -> Result<Confirmed> {
+    caller.must_be_admin()?;
+    let done = force(&engine.store, engine.clock.now(), email).await?;
+    done.ok_or(Error::NotFound("account"))
+}
+
+/// Confirms an account; `None` if there is none with this address.
+///
+/// # Errors
+/// If the address is none, or the database fails.
+pub async fn force(store: &Store, now: Timestamp, email: &str) -> Result<Option<Confirmed>> {
+    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let mut tx = store.write().await?;
+    let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(None) };
+    tx.confirm_account(&account.id, None, now).await?;
+    tx.commit().await?;
+    Ok(Some(Confirmed { email: account.email }))
+}
+
+/// Removes accounts that were not confirmed in time, and gives the uses of their codes back; answers how many. Safe on
+/// several nodes: each account goes once.
+///
+/// # Errors
+/// If the database fails.
+pub async fn remove_unconfirmed(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let mut gone = 0;
+    loop {
+        let late = engine.store.read().await?.unconfirmed_before(now.plus_ms(-CONFIRM_MS), STEP).await?;
+        for id in &late {
+            let mut tx = engine.store.write().await?;
+            gone += u64::from(tx.remove_unconfirmed(id).await?);
+            tx.commit().await?;
+        }
+        if i64::try_from(late.len()).is_ok_and(|count| count < STEP) {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Tells the workers of a task that was committed.
+fn wake(engine: &Engine, task: Option<&NewTask>) {
+    engine.store.signal().note(task.map(|task| (task.lane.as_str(), task.run_at.0)));
+}
+
+/// Has a mail written that asks whether an account's new address is its owner's.
+///
+/// # Errors
+/// If the password is wrong or the address is none; as `confirm_again`.
+pub async fn change_email(
+    engine: &Engine,
+    caller: &Caller,
+    email: &str,
+    password: String,
+    language: Language,
+    visitor: &Visitor,
+) -> Result<()> {
+    login::prove(engine, caller, password, visitor).await?;
+    let kind = LetterKind::Change { account: caller.account.id.clone() };
+    send_letter(engine, kind, email, language, visitor).await
+}

@@ -1,0 +1,143 @@
+//! Making invitation codes.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{Caller, Engine};
+use crate::domain::account::{Registration, Role};
+use crate::domain::captcha::{Verdict, Wanted, judge};
+use crate::domain::delivery::Request;
+use crate::domain::id::AccountId;
+use crate::domain::invite::{Batch, Invite, InviteKind, MOST_OPEN, Wish, new_code};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::store::{Store, Tx};
+
+/// How people are told from machines where anybody may get a code.
+#[derive(Clone)]
+pub struct Captcha {
+    /// The site's secret at the verifier.
+    pub secret: String,
+    /// Where proofs are verified.
+    pub verify_url: String,
+    pub wanted: Wanted,
+}
+
+/// Makes a code for anybody's own address, or answers the one that was made before.
+///
+/// # Errors
+/// If registration is not open, the wish is not acceptable, or the proof that a person asks does not convince.
+pub async fn auto(engine: &Engine, wish: Wish, proof: Option<&str>) -> Result<Vec<Invite>> {
+    match engine.registration {
+        Registration::Closed => return Err(Refusal::RegistrationClosed.into()),
+        Registration::Invite => return Err(Refusal::RegistrationNotOpen.into()),
+        Registration::Open => {}
+    }
+    let now = engine.clock.now();
+    let batch = wish.grant(InviteKind::Auto, now)?;
+    if let Some(captcha) = &engine.captcha {
+        verify(engine, captcha, proof).await?;
+    }
+    let mut tx = engine.store.write().await?;
+    let key = batch.email_key.clone().unwrap_or_default();
+    let codes = match tx.open_auto_invite(&key, now).await? {
+        Some(invite) => vec![invite],
+        None => add(&mut tx, InviteKind::Auto, None, &batch, now).await?,
+    };
+    tx.commit().await?;
+    Ok(codes)
+}
+
+/// Makes codes in the name of a user or an admin.
+///
+/// # Errors
+/// If nobody may sign up, the caller may not make such codes, or the wish is not acceptable.
+pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish: Wish) -> Result<Vec<Invite>> {
+    if kind == InviteKind::Admin {
+        caller.must_be_admin()?;
+    }
+    if engine.registration == Registration::Closed {
+        return Err(Refusal::RegistrationClosed.into());
+    }
+    let now = engine.clock.now();
+    let batch = wish.grant(kind, now)?;
+    let account = &caller.account;
+    let mut tx = engine.store.write().await?;
+    if account.role != Role::Admin {
+        let open = tx.count_open_invites(&account.id, now).await?;
+        if open + i64::from(batch.quantity) > MOST_OPEN {
+            return Err(Refusal::Field { field: "quantity", reason: "too_many_open" }.into());
+        }
+    }
+    let codes = add(&mut tx, kind, Some(&account.id), &batch, now).await?;
+    tx.commit().await?;
+    Ok(codes)
+}
+
+/// Makes codes in nobody's name, for whoever has access to the machine.
+///
+/// # Errors
+/// If the wish is not acceptable, or the database fails.
+pub async fn by_operator(store: &Store, now: Timestamp, wish: Wish) -> Result<Vec<Invite>> {
+    let batch = wish.grant(InviteKind::Admin, now)?;
+    let mut tx = store.write().await?;
+    let codes = add(&mut tx, InviteKind::Admin, None, &batch, now).await?;
+    tx.commit().await?;
+    Ok(codes)
+}
+
+async fn add(
+    tx: &mut Tx,
+    kind: InviteKind,
+    made_by: Option<&AccountId>,
+    batch: &Batch,
+    now: Timestamp,
+) -> Result<Vec<Invite>> {
+    let mut made = Vec::new();
+    for _ in 0..batch.quantity {
+        let invite = Invite {
+            code: new_code(rand::random()),
+            kind,
+            made_by: made_by.cloned(),
+            email_key: batch.email_key.clone(),
+            times: batch.times.into(),
+            left_over: batch.times.into(),
+            valid_to: batch.valid_to,
+            source: batch.source.clone(),
+            created_at: now,
+        };
+        tx.insert_invite(&invite).await?;
+        made.push(invite);
+    }
+    Ok(made)
+}
+
+/// Has a proof verified. If the verifier cannot be asked, nobody gets in.
+async fn verify(engine: &Engine, captcha: &Captcha, proof: Option<&str>) -> Result<()> {
+    let field = |reason| Refusal::Field { field: "recaptcha_response", reason };
+    let proof = proof.filter(|proof| !proof.is_empty()).ok_or_else(|| field("missing"))?;
+    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let body = format!("secret={}&response={}", encoded(captcha.secret.as_str()), encoded(proof));
+    let request = Request {
+        method: "POST".to_owned(),
+        url: captcha.verify_url.clone(),
+        headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
+        body: body.into_bytes(),
+    };
+    let busy = || Error::Busy { retry_after: std::time::Duration::from_secs(10) };
+    let answer = engine.sender.ask_operators(&request).await.map_err(|failure| {
+        tracing::warn!(code = failure.code, "the reCAPTCHA verifier could not be asked: {}", failure.message);
+        busy()
+    })?;
+    match judge(&answer.body, &captcha.wanted) {
+        Verdict::Person => Ok(()),
+        Verdict::Doubtful => Err(field("not_a_person").into()),
+        Verdict::Unusable => {
+            tracing::error!(
+                status = answer.status,
+                "the reCAPTCHA verifier does not take recaptcha.secret, or is none"
+            );
+            Err(busy())
+        }
+    }
+}

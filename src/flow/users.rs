@@ -1,0 +1,182 @@
+//! What admins do with accounts, and how accounts end. Never without an admin who can log in.
+//!
+//! An account goes with all that is its own: Pushers, tokens, sessions, codes, tasks. While Pushers of others are built on
+//! its shared ones it cannot go; what is shared and unused goes with it.
+
+use super::door::Visitor;
+use super::{Caller, Engine};
+use crate::domain::account::Role;
+use crate::domain::id::AccountId;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::flow::login::prove;
+use crate::store::{Store, UserRecord};
+
+/// Tasks touched in one commit.
+const STEP: i64 = 500;
+/// How long tasks are looked for that came while their account went.
+const LINGER_MS: i64 = 3_600_000;
+
+/// What an admin changes of an account; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct UserChange {
+    pub role: Option<Role>,
+    pub disabled: Option<bool>,
+    /// Tasks a day; `Some(None)` for as many as everybody's.
+    pub quota: Option<Option<i64>>,
+}
+
+/// Changes what only admins change. Who is disabled has no session any more, their Pushers take no pushes, and nothing of
+/// theirs waits.
+///
+/// # Errors
+/// `Forbidden` unless the caller is an admin; if the account is not there, or is the last admin.
+pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
+    caller.must_be_admin()?;
+    let user = set_standing(&engine.store, engine.clock.now(), id, change).await?;
+    if user.disabled_at.is_some() {
+        for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
+            engine.pushers.forget(&pusher);
+        }
+        revoke_all(engine, id).await?;
+    }
+    Ok(user)
+}
+
+/// As `change`, for whoever has access to the machine. Tasks that wait are left.
+///
+/// # Errors
+/// If the account is not there, or is the last admin.
+pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
+    let mut tx = store.write().await?;
+    tx.alone_with_admins().await?;
+    let before = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
+    let role = change.role.unwrap_or(before.role);
+    let disabled_at = match change.disabled {
+        None => before.disabled_at,
+        Some(true) => Some(before.disabled_at.unwrap_or(now)),
+        Some(false) => None,
+    };
+    let steps_back = is_acting_admin(&before) && (role != Role::Admin || disabled_at.is_some());
+    if steps_back && tx.other_admins(id).await? == 0 {
+        return Err(Refusal::LastAdmin.into());
+    }
+    tx.set_standing(id, role, disabled_at, change.quota.unwrap_or(before.quota)).await?;
+    if disabled_at.is_some() {
+        tx.end_sessions(id, None).await?;
+        tx.drop_mail_tokens(id).await?;
+    }
+    for pusher in tx.pusher_ids_of(id).await? {
+        tx.tell_changed(&pusher).await?;
+    }
+    let after = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// The caller leaves, and takes all along; answers how many tasks were revoked.
+///
+/// # Errors
+/// If the password is wrong, others build on the caller's Pushers, or the caller is the last admin.
+pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<u64> {
+    prove(engine, caller, password, visitor).await?;
+    remove(engine, &caller.account.id, false).await
+}
+
+/// An admin removes an account; answers how many tasks were revoked.
+///
+/// # Errors
+/// `Forbidden` unless the caller is an admin; otherwise as `leave`.
+pub async fn expel(engine: &Engine, caller: &Caller, id: &AccountId) -> Result<u64> {
+    caller.must_be_admin()?;
+    remove(engine, id, true).await
+}
+
+/// Dependents are told only to who may see them.
+async fn remove(engine: &Engine, id: &AccountId, sees_all: bool) -> Result<u64> {
+    let mut tx = engine.store.edit().await?;
+    tx.alone_with_admins().await?;
+    let user = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
+    if is_acting_admin(&user) && tx.other_admins(id).await? == 0 {
+        return Err(Refusal::LastAdmin.into());
+    }
+    let dependents = tx.foreign_dependents(id).await?;
+    if !dependents.is_empty() {
+        let hidden = if sees_all { 0 } else { dependents.len() };
+        let others = u64::try_from(hidden).unwrap_or(u64::MAX);
+        let dependents = if sees_all { dependents } else { Vec::new() };
+        return Err(Refusal::PusherInUse { dependents, others }.into());
+    }
+    let pushers = tx.pusher_ids_of(id).await?;
+    for pusher in &pushers {
+        tx.delete_pusher(pusher).await?;
+    }
+    if user.confirmed_at.is_none() {
+        // It never was one: the code it came by is good again.
+        tx.remove_unconfirmed(id).await?;
+    } else {
+        tx.remove_account(id, engine.clock.now()).await?;
+    }
+    tx.commit().await?;
+    for pusher in &pushers {
+        engine.pushers.forget(pusher);
+    }
+    engine.callers.forget();
+    let mut revoked = revoke_all(engine, id).await?;
+    if engine.store.is_shared() {
+        // Another node may have taken a push meanwhile, as long as it did not know.
+        engine.pushers.until_known_everywhere().await;
+        revoked += revoke_all(engine, id).await?;
+    }
+    remove_tasks(engine, id).await?;
+    Ok(revoked)
+}
+
+/// Removes what came or ran while its account went; answers how many accounts have left nothing. Safe on several nodes.
+///
+/// # Errors
+/// If the database fails.
+pub async fn sweep_removed(engine: &Engine, now: Timestamp) -> Result<u64> {
+    let gone = engine.store.read().await?.removed_accounts(STEP).await?;
+    let mut done = 0;
+    for (id, at) in gone {
+        revoke_all(engine, &id).await?;
+        remove_tasks(engine, &id).await?;
+        if now.0 - at.0 >= LINGER_MS && !engine.store.read().await?.has_tasks(&id).await? {
+            let mut tx = engine.store.write().await?;
+            tx.forget_removed(&id).await?;
+            tx.commit().await?;
+            done += 1;
+        }
+    }
+    Ok(done)
+}
+
+async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
+    let mut count = 0;
+    loop {
+        let mut tx = engine.store.write().await?;
+        let revoked = tx.revoke_some_of(id, engine.clock.now(), STEP).await?;
+        tx.commit().await?;
+        count += revoked;
+        if revoked == 0 {
+            return Ok(count);
+        }
+    }
+}
+
+async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<()> {
+    loop {
+        let mut tx = engine.store.write().await?;
+        let removed = tx.remove_some_of(id, STEP).await?;
+        tx.commit().await?;
+        if removed == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn is_acting_admin(user: &UserRecord) -> bool {
+    user.role == Role::Admin && user.confirmed_at.is_some() && user.disabled_at.is_none()
+}

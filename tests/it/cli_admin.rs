@@ -1,0 +1,82 @@
+//! `fanfare admin` on accounts and codes, beside a running server; and what the server says at its start of signing up.
+
+use serde_json::json;
+
+use crate::support::client::{Client, text};
+use crate::support::program::{Ended, Program};
+
+const EMAIL: &str = "root@example.com";
+const PASSWORD: &str = "correct horse battery";
+
+fn printed(ended: Ended) -> String {
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
+    ended.out
+}
+
+fn refused(ended: &Ended) -> &str {
+    assert_eq!((ended.code, &*ended.out), (Some(1), ""), "{ended:?}");
+    ended.err.trim_end().strip_prefix("fanfare: ").expect("the program's name first")
+}
+
+async fn login(client: &Client, email: &str) -> Option<String> {
+    let answer = client.post("/account/user/login/", json!({ "email": email, "password": PASSWORD })).await;
+    answer.data().get("token").map(text)
+}
+
+fn program() -> Program {
+    Program::new().with("FANFARE_ADMIN_EMAIL", EMAIL).with("FANFARE_ADMIN_PASSWORD", PASSWORD)
+}
+
+#[tokio::test]
+async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
+    let program = program();
+    let server = program.serve().await;
+    let nobody = server.client(None);
+    let code = printed(program.run(&["admin", "invite", "--email", "Ann@example.com", "--days", "2"]).await);
+    let wish = json!({ "code": code.trim(), "email": "ann@example.com", "password": PASSWORD });
+    nobody.post("/account/user/create/", wish).await.data();
+    assert_eq!(login(&nobody, "ann@example.com").await, None);
+    assert_eq!(printed(program.run(&["admin", "confirm", "ann@example.com"]).await), "confirmed ann@example.com\n");
+    let token = login(&nobody, "ann@example.com").await.expect("a token");
+    assert_eq!(printed(program.run(&["admin", "disable", "ann@example.com"]).await), "disabled ann@example.com\n");
+    assert_eq!(server.client(Some(&token)).get("/preset/").await.refusal(), (401, "token_invalid"));
+    assert_eq!(login(&nobody, "ann@example.com").await, None);
+    assert_eq!(printed(program.run(&["admin", "enable", "ann@example.com"]).await), "enabled ann@example.com\n");
+    let token = login(&nobody, "ann@example.com").await.expect("a token");
+    let changed = program.run_with(&["admin", "set-password", "ann@example.com"], "a new password\n").await;
+    assert_eq!(printed(changed), "changed the password of ann@example.com\n");
+    assert_eq!(server.client(Some(&token)).get("/preset/").await.refusal(), (401, "token_invalid"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_told() {
+    let program = program();
+    printed(program.run_with(&["admin", "create-user", EMAIL, "--admin"], PASSWORD).await);
+    assert_eq!(refused(&program.run(&["admin", "disable", EMAIL]).await), "this is the last administrator");
+    for command in ["confirm", "disable", "enable"] {
+        let told = program.run(&["admin", command, "nobody@example.com"]).await;
+        assert_eq!(refused(&told), "there is no account with the address nobody@example.com");
+    }
+    let told = program.run(&["admin", "invite", "--times", "0"]).await;
+    assert_eq!(refused(&told), "the times is not acceptable: out of range");
+    assert_eq!(refused(&program.run(&["admin", "invite", "--email", "ann"]).await), "ann is not a mail address");
+}
+
+#[tokio::test]
+async fn the_server_says_at_its_start_what_will_not_work() {
+    let start = async |program: Program| {
+        let server = program.serve().await;
+        let (code, log) = server.end("TERM").await;
+        assert_eq!(code, Some(0));
+        log
+    };
+    let log = start(Program::new()).await;
+    assert!(log.contains("whoever signs up must be confirmed by an administrator"), "{log}");
+    let log = start(Program::new().with("FANFARE_REGISTRATION", "closed")).await;
+    assert!(log.contains("forgotten passwords cannot be reset by mail"), "{log}");
+    assert!(!log.contains("must be confirmed by an administrator"), "{log}");
+    let mailing = Program::new().with("FANFARE_MAIL_URL", "smtp://127.0.0.1:1").with("FANFARE_REGISTRATION", "open");
+    let log = start(mailing).await;
+    assert!(log.contains("public_url is not set") && log.contains("recaptcha.secret"), "{log}");
+    assert!(!log.contains("mail.url"), "{log}");
+}
