@@ -73,6 +73,12 @@ impl Builder {
         self
     }
 
+    /// How long a claim holds; by default 15 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.tuning.lease = lease;
+        self
+    }
+
     /// An attempt is given up after 300 ms.
     pub fn hasty(self) -> Self {
         self.attempt_timeout(HASTY)
