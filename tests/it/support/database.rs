@@ -72,7 +72,7 @@ const SKIPPED: &str = "
   ####################################################################
 ";
 /// Connections that a server under test opens at most.
-pub const CONNECTIONS: u32 = 5;
+pub const CONNECTIONS: u32 = 10;
 /// How the names of our databases begin; the process's number follows.
 const PREFIX: &str = "fanfare_test_";
 
