@@ -112,12 +112,14 @@ pub async fn sustained(report: &mut Report, scale: Scale, kind: Kind) -> anyhow:
     let arrived_meanwhile = receiver.arrivals.distinct();
     receiver.arrivals.wait_for(tally.accepted, DRAIN).await;
     tokio::time::sleep(AFTER).await;
+    let goal = if matches!(kind, Kind::Postgres(_)) { Goal::None } else { Goal::AtLeast(10_000.0) };
     let what = |kind: Kind| format!("{}: accepted and delivered, 64 connections", kind.name());
     let name = |part: &str| format!("{}: {part}", what(kind));
     report.add(name("accepted while driven"), per_second(tally.accepted, driven), "/s", Goal::None);
     report.add(name("delivered while driven"), per_second(arrived_meanwhile, driven), "/s", Goal::None);
     report.add(name("refused"), tally.refused as f64, "", Goal::Exactly(0.0));
-    conclude(report, &what, &place, &nodes, &receiver.arrivals, Work { count: tally.accepted, began, before }).await
+    conclude(report, &what, &place, &nodes, &receiver.arrivals, Work { count: tally.accepted, began, before, goal })
+        .await
 }
 
 /// Tasks that all become due at the same moment, and how soon all have arrived. Nothing is accepted meanwhile.
@@ -136,7 +138,8 @@ pub async fn drain(report: &mut Report, scale: Scale, kind: Kind) -> anyhow::Res
     receiver.arrivals.wait_for(count, DRAIN + Duration::from_micros(began.saturating_sub(micros()))).await;
     tokio::time::sleep(AFTER).await;
     let what = |kind: Kind| format!("{}: backlog of {count}", kind.name());
-    conclude(report, &what, &place, &nodes, &receiver.arrivals, Work { count, began, before }).await?;
+    conclude(report, &what, &place, &nodes, &receiver.arrivals, Work { count, began, before, goal: Goal::None })
+        .await?;
     let bare = reference::bare_loop(scale).await?;
     report.add("bare client loop, 32 connections", bare, "/s", Goal::None);
     let drained = report.figure(&format!("{}: until all had arrived", what(kind))).unwrap_or_default();
@@ -150,6 +153,8 @@ struct Work {
     count: u64,
     began: u64,
     before: (u64, u64),
+    /// Per second.
+    goal: Goal,
 }
 
 /// How many arrived in which time, how often, and at what cost.
@@ -163,8 +168,7 @@ async fn conclude(
 ) -> anyhow::Result<()> {
     let name = |part: &str| format!("{}: {part}", what(place.kind));
     let delivered = per_second(arrivals.distinct(), arrivals.last().saturating_sub(work.began));
-    let goal = if matches!(place.kind, Kind::Postgres(_)) { Goal::None } else { Goal::AtLeast(10_000.0) };
-    report.add(name("until all had arrived"), delivered, "/s", goal);
+    report.add(name("until all had arrived"), delivered, "/s", work.goal);
     if let (Kind::Postgres(2..), Some(one)) =
         (place.kind, report.figure(&format!("{}: until all had arrived", what(Kind::Postgres(1)))))
     {
