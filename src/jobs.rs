@@ -3,9 +3,10 @@
 //! A claimer takes due tasks, never more than can start at once; a finisher records outcomes in groups, and nothing is
 //! claimed while they cannot be recorded. Neither polls: the claimer sleeps until there is news or the next task is due.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_layer::Identity;
 
@@ -45,6 +46,8 @@ const PUT_OFF_MS: i64 = 1000;
 const MOST_FINISHES: usize = 256;
 /// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
 const MOST_REFUSALS: u32 = 3;
+/// Least time between two looks ahead: under load one then serves several claims.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait after a claim that failed.
 const CLAIM_AGAIN: Duration = Duration::from_millis(500);
 
@@ -81,7 +84,10 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     let (stuck, recording) = watch::channel(false);
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
-    let claimer = tokio::spawn(claim_due(engine.clone(), name.clone(), claims, recording.clone(), stopping.clone()));
+    let drained = Arc::new(Drained::default());
+    let lookout = tokio::spawn(look_ahead(engine.clone(), drained.clone()));
+    let claimer = Claimer { engine: engine.clone(), name: name.clone(), claims, drained };
+    let claimer = tokio::spawn(claimer.claim_due(recording.clone(), stopping.clone()));
     let sweeper = tokio::spawn(sweep(engine.clone(), recording, stopping.clone()));
     let (cut, cutting) = watch::channel(false);
     let cutter = tokio::spawn(cut_after(grace, cut, stopping.clone()));
@@ -104,6 +110,7 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     cutter.abort();
     let _ = claimer.await;
     sweeper.abort();
+    lookout.abort();
     // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
     let _ = finisher.await;
     match engine.store.hand_back(&name).await {
@@ -226,57 +233,82 @@ async fn record_apart(store: &Store, name: &str, group: &[Finish], stuck: &watch
     }
 }
 
+/// Lanes that have nothing due any more, each once.
+#[derive(Default)]
+struct Drained {
+    lanes: Mutex<BTreeSet<String>>,
+    bell: Notify,
+}
+
+impl Drained {
+    fn add(&self, lanes: Vec<String>) {
+        if !lanes.is_empty() {
+            self.lanes.lock().unwrap_or_else(PoisonError::into_inner).extend(lanes);
+            self.bell.notify_one();
+        }
+    }
+
+    async fn take(&self) -> Vec<String> {
+        self.bell.notified().await;
+        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
 /// Claims what is due, as far as there is room, until told to stop.
-async fn claim_due(
+struct Claimer {
     engine: Arc<Engine>,
     name: String,
     claims: mpsc::Sender<Task<Claimed>>,
-    mut recording: watch::Receiver<bool>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let signal = engine.store.signal().clone();
-    let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
-    loop {
-        if *stopping.borrow() {
-            return;
-        }
-        if *recording.borrow() {
-            // What is started now could not be recorded either, and would run again.
-            tokio::select! {
-                () = becomes(&mut recording, false) => {}
-                _ = stopping.changed() => {}
+    drained: Arc<Drained>,
+}
+
+impl Claimer {
+    async fn claim_due(self, mut recording: watch::Receiver<bool>, mut stopping: watch::Receiver<bool>) {
+        let Self { engine, name, claims, drained: all_drained } = self;
+        let signal = engine.store.signal().clone();
+        let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
+        loop {
+            if *stopping.borrow() {
+                return;
             }
-            continue;
-        }
-        let now = engine.clock.now();
-        let picks = signal.agenda().picks(now.0);
-        if picks.is_empty() {
-            let wait = signal.agenda().next_wake().map(|at| at.saturating_sub(now.0));
-            tokio::select! {
-                () = signal.news() => {}
-                () = sleep_ms(wait) => {}
-                _ = stopping.changed() => {}
-            }
-            continue;
-        }
-        match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
-            Ok(found) => {
-                let mut drained = Vec::new();
-                for (claim, (lane, most)) in found.into_iter().zip(&picks) {
-                    match hand_over(&engine, &claims, claim, *most, now).await {
-                        Some(Left::Some) => {}
-                        Some(Left::Unknown) => drained.push(lane.clone()),
-                        None => return,
-                    }
-                }
-                look_ahead(&engine, &drained, now).await;
-            }
-            Err(error) => {
-                tracing::warn!(?error, "due tasks could not be claimed");
-                signal.note(picks.iter().map(|(lane, _)| (lane.as_str(), now.0)));
+            if *recording.borrow() {
+                // What is started now could not be recorded either, and would run again.
                 tokio::select! {
-                    () = tokio::time::sleep(CLAIM_AGAIN) => {}
+                    () = becomes(&mut recording, false) => {}
                     _ = stopping.changed() => {}
+                }
+                continue;
+            }
+            let now = engine.clock.now();
+            let picks = signal.agenda().picks(now.0);
+            if picks.is_empty() {
+                let wait = signal.agenda().next_wake().map(|at| at.saturating_sub(now.0));
+                tokio::select! {
+                    () = signal.news() => {}
+                    () = sleep_ms(wait) => {}
+                    _ = stopping.changed() => {}
+                }
+                continue;
+            }
+            match engine.store.claim(&name, &picks, now, now.plus_ms(lease_ms)).await {
+                Ok(found) => {
+                    let mut drained = Vec::new();
+                    for (claim, (lane, most)) in found.into_iter().zip(&picks) {
+                        match hand_over(&engine, &claims, claim, *most, now).await {
+                            Some(Left::Some) => {}
+                            Some(Left::Unknown) => drained.push(lane.clone()),
+                            None => return,
+                        }
+                    }
+                    all_drained.add(drained);
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "due tasks could not be claimed");
+                    signal.note(picks.iter().map(|(lane, _)| (lane.as_str(), now.0)));
+                    tokio::select! {
+                        () = tokio::time::sleep(CLAIM_AGAIN) => {}
+                        _ = stopping.changed() => {}
+                    }
                 }
             }
         }
@@ -312,15 +344,20 @@ async fn hand_over(
     Some(if full { Left::Some } else { Left::Unknown })
 }
 
-/// Tells the agenda when lanes that have nothing due any more have something again.
-async fn look_ahead(engine: &Engine, lanes: &[String], now: Timestamp) {
-    match engine.store.next_dues(lanes).await {
-        Ok(dues) => engine.store.signal().note(dues.iter().map(|(lane, due)| (lane.as_str(), *due))),
-        Err(error) => {
-            tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
-            let again = now.plus_ms(500).0;
-            engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
+/// Tells the agenda when lanes that have nothing due any more have something again. The claims go on meanwhile: what is
+/// committed after one is noted by whoever commits it, and a time that is told too early costs a claim and no more.
+async fn look_ahead(engine: Arc<Engine>, drained: Arc<Drained>) {
+    loop {
+        let lanes = drained.take().await;
+        match engine.store.next_dues(&lanes).await {
+            Ok(dues) => engine.store.signal().note(dues.iter().map(|(lane, due)| (lane.as_str(), *due))),
+            Err(error) => {
+                tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
+                let again = engine.clock.now().plus_ms(500).0;
+                engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
+            }
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -10,8 +10,9 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::clock::micros;
-use crate::generator::{Load, Stream, Template};
+use crate::generator::{Client, Load, Stream, Template};
 use crate::http::{Connection, request};
+use crate::place::{Kind, Place};
 use crate::receiver::Receiver;
 use crate::report::{Goal, Report};
 use crate::server::Server;
@@ -47,11 +48,12 @@ pub async fn overload(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
     let server = Server::start(folder.path(), &[]).await?;
     let preset = server.make_preset(&format!("http://{hanging}/hook")).await?;
     let most = scale.of(LINE);
-    let address = server.address;
+    let addresses = vec![server.address];
     let load = |lasting| Load {
-        address,
+        addresses: addresses.clone(),
         template: Template::new(&preset, None),
         connections: CROWD,
+        client: Client::Lean,
         warm_up: Duration::ZERO,
         lasting,
         numbers: Arc::new(AtomicU64::new(0)),
@@ -77,7 +79,7 @@ pub async fn overload(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
     let places = PLACES.to_string();
     let limited = [("FANFARE_LIMITS_PER_PUSHER_PER_MINUTE", "6000"), ("FANFARE_LIMITS_CONNECTIONS", places.as_str())];
     let server = Server::start(folder.path(), &limited).await?;
-    let load = Load { address: server.address, connections: PLACES, ..load(scale.seconds(3.0)) };
+    let load = Load { addresses: vec![server.address], connections: PLACES, ..load(scale.seconds(3.0)) };
     let tally = load.drive().await?;
     let turned_away = turned_away(server.address).await?;
     report.add("with limits: accepted", tally.accepted as f64, "", Goal::None);
@@ -110,11 +112,11 @@ async fn turned_away(address: SocketAddr) -> anyhow::Result<Vec<u64>> {
 
 /// Another account's pushes, and the same account's to another host, beside 100,000 due deliveries to a host that hangs.
 pub async fn fairness(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
-    let (folder, hanging) = (folder()?, hanging().await?);
-    Server::start(folder.path(), &[]).await?.stop().await?;
+    let (place, hanging) = (Place::new(Kind::Full).await?, hanging().await?);
+    place.start(&[]).await?.stop().await?;
     let count = scale.of(LINE);
-    fill::due_tasks(folder.path(), count, &hanging).await.context("the line")?;
-    let server = Server::start(folder.path(), &[]).await?;
+    fill::due_tasks(&place.location(), count, &hanging).await.context("the line")?;
+    let server = place.start(&[]).await?;
     // Of the line the own account has every second task, all to one host; a third account has the rest, to a host each.
     for who in ["the same account, another host", "another account"] {
         let receiver = Receiver::start()?;

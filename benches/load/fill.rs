@@ -1,6 +1,5 @@
-//! Fills a database with tasks that wait for a later day, by the crate's own way of recording them.
+//! Fills a database with tasks that wait, by the crate's own way of recording them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -9,11 +8,12 @@ use fanfare::domain::account::{Account, Role};
 use fanfare::domain::agenda::{Limits, lane};
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::task::TaskState;
-use fanfare::domain::time::Clock;
+use fanfare::domain::time::{Clock, Timestamp};
 use fanfare::store::{Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::generator::body;
 use crate::server::{EMAIL, SECRET_KEY};
 
 /// Tasks handed over at a time, and writers that do so.
@@ -29,10 +29,10 @@ pub const OTHER_TOKEN: &str = "ff_other";
 /// As long as what a sealed push of the bench comes to.
 const PAYLOAD: usize = 360;
 
-/// Adds so many waiting tasks; no server may run on the folder. Every second one is of the bench's own account and to
+/// Adds so many waiting tasks; no server may run on it. Every second one is of the bench's own account and to
 /// its receiver (`host`), so that measured pushes wait in the same line.
-pub async fn waiting_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()> {
-    let (store, own) = open(data).await?;
+pub async fn waiting_tasks(location: &Location, count: u64, host: &str) -> anyhow::Result<()> {
+    let (store, own) = open(location).await?;
     let host = host.to_owned();
     fill(store, count, move |number| task(number, &own, &host)).await
 }
@@ -40,8 +40,8 @@ pub async fn waiting_tasks(data: &Path, count: u64, host: &str) -> anyhow::Resul
 /// Adds so many tasks that are due. Every second one is of the bench's own account and to `host`; the rest are of an
 /// account of their own, each to another host, where nobody listens. Makes an account besides, whose token is
 /// `OTHER_TOKEN`.
-pub async fn due_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()> {
-    let (store, own) = open(data).await?;
+pub async fn due_tasks(location: &Location, count: u64, host: &str) -> anyhow::Result<()> {
+    let (store, own) = open(location).await?;
     let now = SystemClock::default().now();
     let id = AccountId::new("other");
     let email = "other@example.com".to_owned();
@@ -73,11 +73,25 @@ pub async fn due_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()
     .await
 }
 
+/// Adds so many pushes of the bench's own account to a receiver, numbered from 0, all due at the same time.
+pub async fn backlog(location: &Location, count: u64, host: &str, due: Timestamp) -> anyhow::Result<()> {
+    let (store, own) = open(location).await?;
+    let sealer = Sealer::new(&SecretKey::parse(SECRET_KEY).context("the key is 64 digits")?);
+    let host = host.to_owned();
+    fill(store, count, move |number| {
+        let task = task(0, &own, &host);
+        let mut params: serde_json::Value = serde_json::from_str(&body(number)).unwrap_or_default();
+        params["endpoint"] = json!(format!("http://{host}/hook"));
+        let payload = sealer.seal(task.id.as_str(), &params.to_string());
+        NewTask { payload, run_at: due, ..task }
+    })
+    .await
+}
+
 /// The store, and the account of the bench.
-async fn open(data: &Path) -> anyhow::Result<(Store, AccountId)> {
-    let location = Location::Sqlite { file: data.join("fanfare.db"), durable: false };
+async fn open(location: &Location) -> anyhow::Result<(Store, AccountId)> {
     let key = SecretKey::parse(SECRET_KEY).context("the key is 64 digits")?;
-    let store = Store::open(&location, &key, Limits { total: 1, per_host: 1 }).await?;
+    let store = Store::open(location, &key, Limits { total: 1, per_host: 1 }).await?;
     let found = store
         .read()
         .await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::oneshot;
@@ -39,6 +39,7 @@ pub fn number_in(body: &[u8]) -> Option<u64> {
 /// A finished request whose number alone changes.
 #[derive(Clone)]
 pub struct Template {
+    path: String,
     bytes: Vec<u8>,
     digits: usize,
 }
@@ -46,9 +47,10 @@ pub struct Template {
 impl Template {
     /// A push to this Pusher, due after so many seconds.
     pub fn new(pusher: &str, delay: Option<u32>) -> Self {
-        let bytes = request(&path(pusher, delay), None, &body(0));
+        let path = path(pusher, delay);
+        let bytes = request(&path, None, &body(0));
         let digits = bytes.windows(MARK.len()).position(|part| part == MARK).unwrap_or_default() + MARK.len();
-        Self { bytes, digits }
+        Self { path, bytes, digits }
     }
 
     fn numbered(&mut self, mut number: u64) -> &[u8] {
@@ -67,12 +69,33 @@ fn path(pusher: &str, delay: Option<u32>) -> String {
     }
 }
 
-/// As much as a server takes.
+/// Who drives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Costs next to nothing: finished requests, answers hardly looked at.
+    Lean,
+    /// The HTTP client library, used as programs do.
+    Ordinary,
+}
+
+impl Client {
+    /// How the table calls it, after the number of connections.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lean => "",
+            Self::Ordinary => " of an ordinary client (reqwest)",
+        }
+    }
+}
+
+/// As much as servers take.
 #[derive(Clone)]
 pub struct Load {
-    pub address: SocketAddr,
+    /// Connections are spread evenly over these.
+    pub addresses: Vec<SocketAddr>,
     pub template: Template,
     pub connections: usize,
+    pub client: Client,
     /// Before it counts.
     pub warm_up: Duration,
     /// While it counts.
@@ -109,10 +132,10 @@ impl Tally {
 impl Load {
     /// Drives until the time is over; what is under way then is waited for and does not count.
     pub async fn drive(&self) -> anyhow::Result<Tally> {
-        let threads = THREADS.min(self.connections);
+        let threads = if self.client == Client::Lean { THREADS.min(self.connections) } else { 1 };
         let mut parts = Vec::new();
         for thread in 0..threads {
-            let share = self.connections / threads + usize::from(thread < self.connections % threads);
+            let share = (thread..self.connections).step_by(threads).collect();
             let (done, result) = oneshot::channel();
             let load = self.clone();
             std::thread::spawn(move || {
@@ -128,12 +151,21 @@ impl Load {
         Ok(tally)
     }
 
-    fn drive_here(self, connections: usize) -> anyhow::Result<Tally> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// Drives the connections of these numbers.
+    fn drive_here(self, connections: Vec<usize>) -> anyhow::Result<Tally> {
+        let runtime = match self.client {
+            Client::Lean => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            Client::Ordinary => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        };
         runtime.block_on(async {
             let mut running = JoinSet::new();
-            for _ in 0..connections {
-                running.spawn(self.clone().drive_one());
+            let library = library()?;
+            for connection in connections {
+                let address = *self.addresses.get(connection % self.addresses.len().max(1)).context("no server")?;
+                match self.client {
+                    Client::Lean => running.spawn(self.clone().drive_one(address)),
+                    Client::Ordinary => running.spawn(self.clone().drive_by(library.clone(), address)),
+                };
             }
             let mut tally = Tally::default();
             while let Some(part) = running.join_next().await {
@@ -143,8 +175,8 @@ impl Load {
         })
     }
 
-    async fn drive_one(mut self) -> anyhow::Result<Tally> {
-        let mut connection = Connection::open(self.address).await.context("no connection to the server")?;
+    async fn drive_one(mut self, address: SocketAddr) -> anyhow::Result<Tally> {
+        let mut connection = Connection::open(address).await.context("no connection to the server")?;
         let mut tally = Tally::default();
         let counts_from = Instant::now() + self.warm_up;
         let ends = counts_from + self.lasting;
@@ -169,6 +201,45 @@ impl Load {
             }
         }
     }
+}
+
+impl Load {
+    /// As `drive_one`, with the HTTP client library, which keeps connections as it sees fit.
+    async fn drive_by(self, library: reqwest::Client, address: SocketAddr) -> anyhow::Result<Tally> {
+        let url = format!("http://{address}{}", self.template.path);
+        let mut tally = Tally::default();
+        let counts_from = Instant::now() + self.warm_up;
+        let ends = counts_from + self.lasting;
+        loop {
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+            let began = Instant::now();
+            let request = library.post(&url).header("content-type", "application/json").body(body(number));
+            let answer = request.send().await.map_err(|error| anyhow!("{error}"))?;
+            let status = answer.status().as_u16();
+            answer.bytes().await?;
+            let answered = Instant::now();
+            let took = u64::try_from((answered - began).as_micros()).unwrap_or(u64::MAX);
+            if status == 200 {
+                tally.accepted += 1;
+                if began >= counts_from && answered <= ends {
+                    tally.took.push(took);
+                }
+            } else {
+                tally.refused += 1;
+            }
+            if answered >= ends {
+                return Ok(tally);
+            }
+        }
+    }
+}
+
+/// The HTTP client library as the server uses it: without a proxy, and without roots, because nothing here is encrypted.
+pub fn library() -> anyhow::Result<reqwest::Client> {
+    // Fails only if a provider is there already, which will do as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls.with_no_client_auth()).no_proxy().build()?)
 }
 
 /// A push of a steady stream.

@@ -9,6 +9,7 @@ mod delivery;
 mod fill;
 mod generator;
 mod http;
+mod place;
 mod receiver;
 mod reference;
 mod report;
@@ -22,27 +23,41 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::place::Kind;
 use crate::report::Report;
 
 /// No run takes longer, whatever goes wrong.
-const AT_MOST: Duration = Duration::from_secs(240);
-const NORMAL: [(&str, &str); 1] = [("FANFARE_DATABASE_SYNCHRONOUS", "normal")];
+const AT_MOST: Duration = Duration::from_secs(900);
 /// The ready line and what goes wrong, but no line for each request.
 const QUIET: [(&str, &str); 1] = [("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")];
 
-/// The scenarios in their order.
-const SCENARIOS: [&str; 11] = [
-    "start",
-    "accept",
-    "accept-normal",
-    "accept-quiet",
-    "latency",
-    "lateness",
-    "lateness-million",
-    "sustained",
-    "overload",
-    "fairness",
-    "reference",
+/// PostgreSQL with one node, and with two.
+const ONE: Kind = Kind::Postgres(1);
+const TWO: Kind = Kind::Postgres(2);
+
+/// The scenarios in their order, and where.
+const SCENARIOS: [(&str, Kind); 21] = [
+    ("start", Kind::Full),
+    ("accept", Kind::Full),
+    ("accept-normal", Kind::Normal),
+    ("accept-quiet", Kind::Full),
+    ("accept-postgres", ONE),
+    ("accept-postgres-nodes", TWO),
+    ("latency", Kind::Full),
+    ("latency-postgres", ONE),
+    ("lateness", Kind::Full),
+    ("lateness-million", Kind::Full),
+    ("lateness-million-postgres", ONE),
+    ("sustained", Kind::Full),
+    ("sustained-normal", Kind::Normal),
+    ("sustained-postgres", ONE),
+    ("sustained-postgres-nodes", TWO),
+    ("drain", Kind::Full),
+    ("drain-postgres", ONE),
+    ("drain-postgres-nodes", TWO),
+    ("overload", Kind::Full),
+    ("fairness", Kind::Full),
+    ("reference", Kind::Full),
 ];
 
 /// How long to measure.
@@ -99,10 +114,17 @@ fn measure(arguments: &[String]) -> anyhow::Result<()> {
         ["--quick"] => Scale::Quick,
         other => bail!("unknown flags {other:?}; there is `--quick`"),
     };
-    if let Some(unknown) = names.iter().find(|name| !SCENARIOS.contains(name)) {
-        bail!("there is no scenario `{unknown}`; there are: {}", SCENARIOS.join(", "));
+    let all = SCENARIOS.map(|(name, _)| name);
+    if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
+        bail!("there is no scenario `{unknown}`; there are: {}", all.join(", "));
     }
-    let chosen: Vec<&str> = SCENARIOS.into_iter().filter(|name| names.is_empty() || names.contains(name)).collect();
+    let asked = |name: &str| names.is_empty() || names.contains(&name);
+    let (chosen, skipped): (Vec<_>, Vec<_>) =
+        SCENARIOS.into_iter().filter(|(name, _)| asked(name)).partition(|(_, kind)| kind.is_there());
+    if !skipped.is_empty() {
+        let skipped: Vec<&str> = skipped.into_iter().map(|(name, _)| name).collect();
+        eprintln!("load: SKIPPED, because FANFARE_TEST_POSTGRES names no PostgreSQL: {}", skipped.join(", "));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut report = Report::default();
     let done = runtime.block_on(async {
@@ -117,19 +139,19 @@ fn measure(arguments: &[String]) -> anyhow::Result<()> {
     done
 }
 
-async fn run(chosen: &[&str], scale: Scale, report: &mut Report) -> anyhow::Result<()> {
-    for name in chosen {
-        let done = match *name {
-            "accept" => accept::run(report, scale, "accepted and durable", &[], &[1, 32, 64, 128]).await,
-            "accept-normal" => accept::run(report, scale, "accepted, synchronous = normal", &NORMAL, &[64]).await,
-            "accept-quiet" => {
-                accept::run(report, scale, "accepted and durable, requests not logged", &QUIET, &[64]).await
-            }
+async fn run(chosen: &[(&str, Kind)], scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    for &(name, kind) in chosen {
+        // The kind stands in the name as well.
+        let done = match name.strip_suffix("-nodes").unwrap_or(name).trim_end_matches("-postgres") {
+            "accept" if kind == Kind::Full => accept::run(report, scale, (kind, ""), &[], &accept::MOST).await,
+            "accept" | "accept-normal" => accept::run(report, scale, (kind, ""), &[], &accept::SOME).await,
+            "accept-quiet" => accept::run(report, scale, (kind, ", not logged"), &QUIET, &accept::ONE).await,
             "start" => start::run(report, scale).await,
-            "latency" => delivery::latency(report, scale).await,
-            "lateness" => delivery::lateness(report, scale).await,
-            "lateness-million" => delivery::lateness_million(report, scale).await,
-            "sustained" => delivery::sustained(report, scale).await,
+            "latency" => delivery::latency(report, scale, kind).await,
+            "lateness" => delivery::lateness(report, scale, kind).await,
+            "lateness-million" => delivery::lateness_million(report, scale, kind).await,
+            "sustained" | "sustained-normal" => delivery::sustained(report, scale, kind).await,
+            "drain" => delivery::drain(report, scale, kind).await,
             "overload" => crowd::overload(report, scale).await,
             "fairness" => crowd::fairness(report, scale).await,
             "reference" => reference::run(report, scale).await,

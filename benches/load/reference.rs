@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::Scale;
-use crate::generator::body;
+use crate::generator::{body, library};
 use crate::receiver::Receiver;
 use crate::report::{Goal, Report};
 
@@ -17,6 +17,13 @@ const CONNECTIONS: usize = 32;
 
 /// Posts in a loop, as many at a time as the server would to one host.
 pub async fn run(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
+    let per_second = bare_loop(scale).await?;
+    report.add(format!("bare client loop, {CONNECTIONS} connections"), per_second, "/s", Goal::None);
+    Ok(())
+}
+
+/// Posts per second of that loop.
+pub async fn bare_loop(scale: Scale) -> anyhow::Result<f64> {
     let receiver = Receiver::start()?;
     let (done, result) = oneshot::channel();
     let (url, lasting) = (receiver.url(), scale.seconds(3.0));
@@ -26,15 +33,11 @@ pub async fn run(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
         let _ = done.send(posted.and_then(|runtime| runtime.block_on(post(url, Instant::now() + lasting))));
     });
     let posted = result.await??;
-    report.add("bare client loop, 32 connections", posted as f64 / lasting.as_secs_f64(), "/s", Goal::None);
-    Ok(())
+    Ok(posted as f64 / lasting.as_secs_f64())
 }
 
 async fn post(url: String, ends: Instant) -> anyhow::Result<u64> {
-    // Fails only if a provider is there already, which will do as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls.with_no_client_auth()).no_proxy().build()?;
+    let client = library()?;
     let posted = Arc::new(AtomicU64::new(0));
     let mut running = JoinSet::new();
     for _ in 0..CONNECTIONS {

@@ -13,6 +13,7 @@ pub enum Goal {
 #[derive(Default)]
 pub struct Report {
     rows: Vec<[String; 4]>,
+    figures: Vec<(String, f64)>,
 }
 
 impl Report {
@@ -29,7 +30,13 @@ impl Report {
         let verdict = met.map_or("", |met| if met { "met" } else { "**missed**" });
         let row = [what.into(), measured.trim_end().to_owned(), goal.trim_end().to_owned(), verdict.to_owned()];
         eprintln!("{}: {} {}", row[0], row[1], row[3]);
+        self.figures.push((row[0].clone(), figure));
         self.rows.push(row);
+    }
+
+    /// What was measured under this name before.
+    pub fn figure(&self, what: &str) -> Option<f64> {
+        self.figures.iter().rev().find(|(name, _)| name == what).map(|(_, figure)| *figure)
     }
 
     /// Percentiles of times in microseconds, as milliseconds.

@@ -129,11 +129,7 @@ impl Server {
     /// Time on a processor so far, all threads together, in microseconds. Unlike figures per second it hardly depends
     /// on what else the machine does.
     pub fn processor_micros(&self) -> anyhow::Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in brackets, may hold anything; user and system time are the 12th and 13th fields after it.
-        let (_, fields) = text.rsplit_once(')').context("no name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(ticks * TICK_MICROS)
+        processor_micros(self.child.id())
     }
 
     /// Asks it to end and waits until it has.
@@ -149,6 +145,25 @@ impl Server {
         }
         anyhow::bail!("the server did not stop within 25 s")
     }
+}
+
+/// Time on a processor that a process has spent so far, all threads together.
+pub fn processor_micros(process: u32) -> anyhow::Result<u64> {
+    processor_fields(process, 2)
+}
+
+/// The same with its children that have ended.
+pub fn processor_micros_with_children(process: u32) -> anyhow::Result<u64> {
+    processor_fields(process, 4)
+}
+
+fn processor_fields(process: u32, count: usize) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in brackets, may hold anything; user and system time are the 12th and 13th fields after it, those of
+    // children that have ended the next two.
+    let (_, fields) = text.rsplit_once(')').context("no name")?;
+    let ticks = fields.split_whitespace().skip(11).take(count).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(ticks * TICK_MICROS)
 }
 
 impl Drop for Server {

@@ -140,14 +140,18 @@ macro_rules! on {
 pub(in crate::store) use on;
 
 /// As `on!`, for a single statement that is its own transaction: without BEGIN and COMMIT it is one round trip to the
-/// database's thread instead of three. `Dialect` names the database in the body.
+/// database instead of three. `Dialect` names the database in the body. `readers of` a database does not wait for the
+/// writer's turn.
 macro_rules! directly {
     ($db:expr, $conn:ident => $body:expr) => {
+        $crate::store::directly!(writer of $db, $conn => $body)
+    };
+    ($pool:ident of $db:expr, $conn:ident => $body:expr) => {
         match $db {
-            $crate::store::Db::Sqlite { writer, .. } => {
+            $crate::store::Db::Sqlite { $pool, .. } => {
                 #[allow(dead_code)]
                 type Dialect = sqlx::Sqlite;
-                let mut held = writer.acquire().await?;
+                let mut held = $pool.acquire().await?;
                 let $conn = &mut *held;
                 $body
             }
@@ -171,6 +175,18 @@ const PREPARED: usize = 200;
 /// it may be starting as well, it is tried so many times.
 const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_TRIES: u32 = 5;
+/// For so long after its last use a connection to PostgreSQL is taken to be there.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// From so many connections on the recorder has two.
+const SPARE_FROM: u32 = 8;
+/// What each session on PostgreSQL is told. A node that freezes in the middle of a transaction gives up its locks, and its
+/// turn. Plans are made anew for each call, at some 0.2 ms: one made while the table of tasks was nearly empty reads all of
+/// it, and PostgreSQL would keep it for minutes after the table has grown. Compiling them would cost more than it saves.
+const SESSION: &str = "SELECT set_config('idle_in_transaction_session_timeout', '30s', false),
+    set_config('plan_cache_mode', $1, false), set_config('jit', 'off', false)";
+const ANEW: &str = "force_custom_plan";
+/// For the recorder, whose inserts can be planned in one way only.
+const KEPT: &str = "auto";
 /// The log of SQLite is cut back to this after it had to grow, as behind a long read.
 const LOG_KEPT: &str = "67108864";
 /// How long it may take to try whether the database takes writes, and how long the answer stands.
@@ -357,22 +373,34 @@ async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db
     Ok(Db::Sqlite { writer, readers })
 }
 
-/// The pool for everything, one connection for the recorder, which must not wait behind requests and has a runtime of its
-/// own that a connection is bound to, and one to hear the other nodes.
+/// The pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
+/// connection is bound to, and one connection to hear the other nodes. The recorder takes two in turn: the pool tries each
+/// after use, and the next group need not wait for that.
 async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3]> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
-    let pool = |most: u32| {
-        let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(CONNECT).after_connect(|conn, _| {
-            // A node that freezes in the middle of a transaction gives up its locks, and its turn.
-            Box::pin(async move {
-                sqlx::query("SET idle_in_transaction_session_timeout = '30s'").execute(conn).await.map(drop)
+    let pool = |most: u32, plans: &'static str| {
+        PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(CONNECT)
+            .after_connect(move |conn, _| {
+                Box::pin(async move { sqlx::query(SESSION).bind(plans).execute(conn).await.map(drop) })
             })
-        });
-        pool.connect_lazy_with(options.clone())
+            // Tried before use only if it may have been lost unnoticed: it is a round trip.
+            .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= TRUSTED_FOR {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options.clone())
     };
-    let all = pool(max_connections.saturating_sub(2).max(1));
+    let recording = if max_connections >= SPARE_FROM { 2 } else { 1 };
+    let all = pool(max_connections.saturating_sub(1 + recording).max(1), ANEW);
     let mut tries = 1;
     while let Err(error) = all.acquire().await {
         if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {
@@ -380,5 +408,5 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3
         }
         tries += 1;
     }
-    Ok([Db::Postgres(all), Db::Postgres(pool(1)), Db::Postgres(pool(1))])
+    Ok([Db::Postgres(all), Db::Postgres(pool(recording, KEPT)), Db::Postgres(pool(1, KEPT))])
 }
