@@ -10,7 +10,7 @@ use fanfare::domain::agenda::{Limits, lane};
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Clock;
-use fanfare::store::{Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
+use fanfare::store::{Column, Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -67,7 +67,7 @@ pub async fn due_tasks(data: &Path, count: u64, host: &str) -> anyhow::Result<()
         let (owner, host) = if number.is_multiple_of(2) { (own.clone(), host.clone()) } else { alone };
         let task = task(number, &owner, &host);
         let params = json!({ "endpoint": format!("http://{host}/hook"), "content": "c".repeat(100) });
-        let payload = sealer.seal(task.id.as_str(), &params.to_string());
+        let payload = sealer.seal(Column::Payload, task.id.as_str(), &params.to_string());
         NewTask { lane: lane(owner.as_str(), &host), owner, payload, run_at: task.created_at, ..task }
     })
     .await

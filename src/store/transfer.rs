@@ -6,12 +6,12 @@ mod rows;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::seal::{Sealer, SecretKey};
-use super::settings::{KEY_PROOF, WRONG_KEY, proves};
+use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
 use super::{BUSY, Db, Location, Tx, file, on, open_postgres, open_sqlite};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     let sealer = Sealer::new(key);
     let source = open_source(from).await?;
     let mut reading = source.write().await.map_err(|error| in_use(from, error))?;
-    ensure!(opens_under(&mut reading, &sealer).await?, WRONG_KEY);
+    ensure!(opens_under(&mut reading, &sealer).await?, WrongKey);
     // Ends without a change: migrating takes a transaction of its own.
     drop(reading);
     let target = open_target(to).await?;
@@ -59,8 +59,8 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     Ok(moved)
 }
 
-/// Opens what is there; makes nothing.
-async fn open_source(from: &Location) -> anyhow::Result<Db> {
+/// Opens what is there, and that nobody else uses; makes nothing.
+pub(super) async fn open_source(from: &Location) -> anyhow::Result<Db> {
     match from {
         Location::Sqlite { file, .. } => {
             if file::check(file).await?.is_none() {
@@ -73,19 +73,25 @@ async fn open_source(from: &Location) -> anyhow::Result<Db> {
             let mut tx = db.read().await.map_err(broken)?;
             let Tx::Postgres(conn) = &mut tx else { bail!("PostgreSQL is not what was opened") };
             // A server that runs would take in pushes until the end and after it; they would be left behind.
-            let (others,): (i64,) = sqlx::query_as(
-                // Of other people's connections only a superuser sees the type; workers of the system have no user.
-                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-                 AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-                 AND COALESCE(backend_type, 'client backend') = 'client backend'",
-            )
-            .fetch_one(&mut **conn)
-            .await?;
-            ensure!(others == 0, "others are connected to the source ({others}); stop every server on it first");
+            others_on(conn).await?;
             drop(tx);
             Ok(db)
         }
     }
+}
+
+/// Fails if anybody else is connected to this PostgreSQL database.
+pub(super) async fn others_on(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let (others,): (i64,) = sqlx::query_as(
+        // Of other people's connections only a superuser sees the type; workers of the system have no user.
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+         AND COALESCE(backend_type, 'client backend') = 'client backend'",
+    )
+    .fetch_one(conn)
+    .await?;
+    ensure!(others == 0, "others are connected to the database ({others}); stop every server on it first");
+    Ok(())
 }
 
 async fn open_target(to: &Location) -> anyhow::Result<Db> {
@@ -117,7 +123,7 @@ async fn alone_on(file: &Path) -> anyhow::Result<Db> {
     Ok(Db::Sqlite { writer: pool.clone(), readers: pool })
 }
 
-fn in_use(from: &Location, error: Error) -> anyhow::Error {
+pub(super) fn in_use(from: &Location, error: Error) -> anyhow::Error {
     match from {
         Location::Sqlite { file, .. } => {
             broken(error).context(format!("{} is in use; stop the server first", file.display()))
@@ -126,7 +132,7 @@ fn in_use(from: &Location, error: Error) -> anyhow::Error {
     }
 }
 
-async fn opens_under(tx: &mut Tx, sealer: &Sealer) -> anyhow::Result<bool> {
+pub(super) async fn opens_under(tx: &mut Tx, sealer: &Sealer) -> anyhow::Result<bool> {
     let proof = tx.setting(KEY_PROOF).await.map_err(broken)?;
     Ok(proof.is_none_or(|proof| proves(sealer, &proof)))
 }
@@ -190,7 +196,7 @@ impl Tx {
     }
 }
 
-fn broken(error: Error) -> anyhow::Error {
+pub(super) fn broken(error: Error) -> anyhow::Error {
     match error {
         Error::Broken(cause) => cause,
         other => anyhow::anyhow!("the database did not answer: {other:?}"),
