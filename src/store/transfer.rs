@@ -4,6 +4,7 @@
 mod rows;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -27,6 +28,9 @@ pub struct Moved {
 
 /// The one table that a target may have rows in: what a first start writes down.
 const SETTING: &str = "setting";
+/// How often to look for others, and how many times, before they count as there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 20;
 
 /// Copies everything from one database to an empty one of the other kind. Both are brought up to date first. On SQLite
 /// nobody else can use the source meanwhile; on PostgreSQL nobody can write to the source or the target.
@@ -80,18 +84,27 @@ pub(super) async fn open_source(from: &Location) -> anyhow::Result<Db> {
     }
 }
 
-/// Fails if anybody else is connected to this PostgreSQL database.
+/// Fails if anybody else is connected to this PostgreSQL database. Who has just left may take a moment to be gone.
 pub(super) async fn others_on(conn: &mut PgConnection) -> anyhow::Result<()> {
-    let (others,): (i64,) = sqlx::query_as(
-        // Of other people's connections only a superuser sees the type; workers of the system have no user.
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-         AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-         AND COALESCE(backend_type, 'client backend') = 'client backend'",
-    )
-    .fetch_one(conn)
-    .await?;
-    ensure!(others == 0, "others are connected to the database ({others}); stop every server on it first");
-    Ok(())
+    let mut tries = 0;
+    loop {
+        let (others,): (i64,) = sqlx::query_as(
+            // Of other people's connections only a superuser sees the type; workers of the system have no user.
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+             AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+             AND COALESCE(backend_type, 'client backend') = 'client backend'",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        if others == 0 {
+            return Ok(());
+        }
+        tries += 1;
+        ensure!(tries < LOOKS, "others are connected to the database ({others}); stop every server on it first");
+        tokio::time::sleep(LOOK_EVERY).await;
+        // Within a transaction it would go on saying the same.
+        sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *conn).await?;
+    }
 }
 
 async fn open_target(to: &Location) -> anyhow::Result<Db> {
@@ -116,7 +129,7 @@ async fn alone_on(file: &Path) -> anyhow::Result<Db> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .locking_mode(SqliteLockingMode::Exclusive)
-        .busy_timeout(std::time::Duration::from_secs(1))
+        .busy_timeout(Duration::from_secs(1))
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_with(options).await;
     let pool = pool.map_err(|error| file::unreadable(file, error))?;

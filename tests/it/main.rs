@@ -34,6 +34,7 @@ mod pusher;
 mod queue;
 mod revoke;
 mod revoke_race;
+mod rotate;
 mod schedule;
 mod send;
 mod send_mail;
