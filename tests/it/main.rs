@@ -27,6 +27,7 @@ mod nodes;
 mod openapi;
 mod outage;
 mod page;
+mod planted;
 mod preset;
 mod push;
 mod push_token;
