@@ -4,6 +4,8 @@
 pub mod account;
 pub mod agenda;
 pub mod delivery;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod group;
 pub mod id;
 pub mod idempotency;
@@ -19,3 +21,5 @@ pub mod retry;
 pub mod schedule;
 pub mod task;
 pub mod time;
+#[cfg(test)]
+pub mod trials;

@@ -24,6 +24,7 @@ both!(
     a_key_in_the_settings_is_left_to_the_operator,
     what_would_lose_something_is_refused,
     what_no_key_opens_is_left_and_told,
+    a_node_without_its_key_is_given_no_new_one,
 );
 
 const ROTATE: [&str; 2] = ["admin", "rotate-key"];
@@ -97,6 +98,32 @@ impl Install {
         SqliteConnection::connect(&format!("sqlite:{}", self.file("fanfare.db").display())).await.unwrap()
     }
 
+    /// Where sealed texts stand, in whichever table: what looks like one and is long enough.
+    async fn sealed_columns(&self) -> Vec<(String, String)> {
+        let columns = match self.fresh {
+            Some(_) => {
+                "SELECT table_name::text, column_name::text FROM information_schema.columns
+                 WHERE table_schema = 'public' AND data_type = 'text' AND table_name <> '_sqlx_migrations'"
+            }
+            None => {
+                "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c
+                 WHERE t.type = 'table' AND c.type = 'TEXT' AND t.name <> '_sqlx_migrations'"
+            }
+        };
+        let mut found = Vec::new();
+        for (table, column) in self.rows(columns.to_owned()).await {
+            let sql = format!("SELECT '', \"{column}\" FROM \"{table}\" WHERE \"{column}\" LIKE '1.%'");
+            let sealed = |text: &str| {
+                text.len() > 42 && !text[2..].contains(|c: char| !"+/".contains(c) && !c.is_alphanumeric())
+            };
+            if self.rows(sql).await.iter().any(|(_, text)| sealed(text)) {
+                found.push((table, column));
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// How many sealed texts open under this key, and how many do not.
     async fn opening_under(&self, key: &str) -> (usize, usize) {
         let sealer = Sealer::new(&SecretKey::parse(key).expect("a key"));
@@ -160,6 +187,10 @@ async fn everything_goes_on_under_the_new_key() {
         if install.fresh.is_some() { "others are connected to the database (" } else { "another fanfare runs" };
     assert!(refused(&told).starts_with(in_use), "{}", told.err);
     assert_eq!(server.end("TERM").await.0, Some(0));
+
+    let mut known = Column::ALL.map(Column::names).map(|(table, _, text)| (table.to_owned(), text.to_owned()));
+    known.sort();
+    assert_eq!(install.sealed_columns().await, known, "a change of the key goes through all that is sealed");
 
     let old = install.key("secret.key");
     let before = install.rows("SELECT id, definition FROM pusher".into()).await;
@@ -320,6 +351,16 @@ async fn what_no_key_opens_is_left_and_told() {
     assert_eq!(told.err, warning);
     assert!(told.out.contains("  task: 69\n"), "{}", told.out);
     assert_eq!(install.opening_under(&install.key("secret.key")).await, (72, 1));
+}
+
+async fn a_node_without_its_key_is_given_no_new_one() {
+    let install = Install::begun().await;
+    std::fs::remove_file(install.file("secret.key")).unwrap();
+    let told = install.migrate().await;
+    assert!(refused(&told).starts_with("there is no key for "), "{}", told.err);
+    assert!(!install.file("secret.key").exists(), "it would stand in the place of the right one");
+    let told = install.program.run(&ROTATE).await;
+    assert!(refused(&told).starts_with("there is no key"), "{}", told.err);
 }
 
 #[tokio::test]
