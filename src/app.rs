@@ -3,6 +3,7 @@
 mod joining;
 mod key;
 pub mod offline;
+pub mod rotation;
 
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::send::guard::Allow;
 use crate::send::{Sender, SenderConfig, parse_relay_url};
 use crate::service::Catalogue;
-use crate::store::{Location, Store};
+use crate::store::{Location, SecretKey, Store, WrongKey};
 use crate::{api, jobs};
 
 /// How long open connections may take to end when the server stops.
@@ -196,7 +197,16 @@ impl App {
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
     let location = location(config);
-    Store::open(&location, &key::secret_key(config, &location).await?, limits).await
+    let had_key = key::present_key(config)?.is_some();
+    let key = key::secret_key(config, &location).await?;
+    match Store::open(&location, &key, limits).await {
+        Err(refused) if !had_key && refused.is::<WrongKey>() => Err(refused.context(key::take_back(config)?)),
+        Err(refused) => {
+            let open = async |key: &SecretKey| Store::open(&location, key, limits).await;
+            rotation::finish(config, refused, open).await
+        }
+        opened => opened,
+    }
 }
 
 /// The Services: embedded ones and those in the data folder.

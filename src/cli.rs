@@ -2,6 +2,7 @@
 
 mod admin;
 mod backup;
+mod key;
 mod services;
 
 use std::ffi::OsString;
@@ -55,9 +56,9 @@ enum Command {
     /// Look at the Services, check them, render one.
     #[command(subcommand)]
     Services(services::Services),
-    /// Manage accounts without the API.
+    /// Manage accounts without the API, change the secret key.
     #[command(subcommand)]
-    Admin(admin::Admin),
+    Admin(key::Admin),
 }
 
 /// Does what the command line asks for.
@@ -82,7 +83,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(backup::transfer(&config, &from, to.as_deref()))
         }
         Command::Backup { file, force } => runtime()?.block_on(backup::backup(&config, &file, force)),
-        Command::Admin(command) => runtime()?.block_on(admin::run(&config, command)),
+        Command::Admin(command) => runtime()?.block_on(key::run(&config, command)),
     }
 }
 

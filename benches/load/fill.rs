@@ -9,7 +9,7 @@ use fanfare::domain::agenda::{Limits, lane};
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::{Clock, Timestamp};
-use fanfare::store::{Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
+use fanfare::store::{Column, Location, NewAccount, NewTask, Sealer, SecretKey, Store, TokenHash};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -67,7 +67,7 @@ pub async fn due_tasks(location: &Location, count: u64, host: &str) -> anyhow::R
         let (owner, host) = if number.is_multiple_of(2) { (own.clone(), host.clone()) } else { alone };
         let task = task(number, &owner, &host);
         let params = json!({ "endpoint": format!("http://{host}/hook"), "content": "c".repeat(100) });
-        let payload = sealer.seal(task.id.as_str(), &params.to_string());
+        let payload = sealer.seal(Column::Payload, task.id.as_str(), &params.to_string());
         NewTask { lane: lane(owner.as_str(), &host), owner, payload, run_at: task.created_at, ..task }
     })
     .await
@@ -82,7 +82,7 @@ pub async fn backlog(location: &Location, count: u64, host: &str, due: Timestamp
         let task = task(0, &own, &host);
         let mut params: serde_json::Value = serde_json::from_str(&body(number)).unwrap_or_default();
         params["endpoint"] = json!(format!("http://{host}/hook"));
-        let payload = sealer.seal(task.id.as_str(), &params.to_string());
+        let payload = sealer.seal(Column::Payload, task.id.as_str(), &params.to_string());
         NewTask { payload, run_at: due, ..task }
     })
     .await

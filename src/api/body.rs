@@ -33,7 +33,7 @@ impl PushBody {
         Ok(Self::parse(request.content_type(), &bytes)?)
     }
 
-    fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ApiError> {
+    pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ApiError> {
         let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
         match BodyKind::of(content_type) {
             _ if bytes.is_empty() => Ok(Self::Empty),

@@ -181,7 +181,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The caller's id if it is harmless, else a new one.
-fn request_id(request: &Request) -> String {
+pub(super) fn request_id(request: &Request) -> String {
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };

@@ -15,6 +15,8 @@ pub mod fault;
 pub mod form;
 pub mod frame;
 pub mod front;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod group;
 pub mod health;
 pub mod idempotency;

@@ -81,7 +81,7 @@ fn named(config: &Config, option: &str, url: &str) -> anyhow::Result<Location> {
     Ok(location_of(config, url))
 }
 
-fn key_in_force(config: &Config) -> anyhow::Result<SecretKey> {
+pub(super) fn key_in_force(config: &Config) -> anyhow::Result<SecretKey> {
     present_key(config)?.with_context(|| {
         let path = key_file(config);
         format!("there is no key: set secret_key, or put the key file of the installation at {}", path.display())
@@ -89,7 +89,7 @@ fn key_in_force(config: &Config) -> anyhow::Result<SecretKey> {
 }
 
 /// Takes a database as a server takes it that finds it in its data folder, and as one that is given it by name.
-fn lock_file_of(file: &Path) -> anyhow::Result<Vec<File>> {
+pub(super) fn lock_file_of(file: &Path) -> anyhow::Result<Vec<File>> {
     let mut locks = vec![lock(&file.with_added_extension("lock"), file)?];
     if file.file_name().is_some_and(|name| name == "fanfare.db") {
         locks.push(lock(&file.with_file_name("lock"), file)?);

@@ -3,7 +3,7 @@
 use super::params::{ParamSpec, ParamType, Params, ServiceSpec};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 use url::Url;
 
@@ -13,6 +13,10 @@ const STARS: &str = "****";
 const SHOWS_FROM: usize = 12;
 /// Shorter secrets are not looked for in texts: they would be found everywhere.
 const STRUCK_FROM: usize = 4;
+/// Shorter parts of a secret, and those without a digit, may be words.
+const TOKEN_FROM: usize = 12;
+/// Fewer letters of a secret are not looked for inside base64, where chance would find them.
+const LEAST_INSIDE: usize = 6;
 
 /// A secret with its middle masked, `F8Q****vue`: at most three characters of each end, at most a third of it, and
 /// nothing of a short one.
@@ -77,13 +81,21 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Collects the secrets among a delivery's parameters: each as it is and as it looks percent-encoded, in JSON and
-    /// in base64. Of a secret URL, path and query are looked for as well, since channels repeat them without the host.
+    /// Collects the secrets among a delivery's parameters: each as it is and as it looks percent-encoded, in JSON, in
+    /// HTML, in hexadecimal, and in base64, alone or inside something longer. Of a secret URL, path and query are looked
+    /// for as well, since channels repeat them without the host; of any other URL, the password; of a longer text, what
+    /// looks like a token in it.
     pub fn new(service: &ServiceSpec, params: &Params) -> Self {
         let mut patterns = Vec::new();
-        for spec in service.params.iter().filter(|spec| spec.secret) {
-            if let Some(value) = params.get(&spec.name) {
-                collect(spec.kind, value, &mut patterns);
+        for spec in &service.params {
+            match params.get(&spec.name) {
+                Some(value) if spec.secret => collect(spec.kind, value, &mut patterns),
+                Some(Value::String(text)) if spec.kind == ParamType::Url => {
+                    if let Some((url, _)) = parse_url(text) {
+                        collect_password(&url, &mut patterns);
+                    }
+                }
+                _ => {}
             }
         }
         patterns.retain(|(pattern, _)| pattern.chars().count() >= STRUCK_FROM);
@@ -129,15 +141,34 @@ fn collect_text(kind: ParamType, text: &str, patterns: &mut Vec<(String, String)
     }
     let masked = mask_text(kind, text);
     add_forms(text, &masked, patterns);
+    add_tokens(if kind == ParamType::Url { "" } else { text }, patterns);
     if kind == ParamType::Url
         && let Some((url, _)) = parse_url(text)
     {
         add_forms(url.as_str(), &masked, patterns);
         let path = &url[url::Position::BeforePath..];
         add_forms(path, &format!("/{STARS}"), patterns);
-        if let Some(password) = url.password() {
-            add_forms(password, STARS, patterns);
+        add_tokens(path, patterns);
+        collect_password(&url, patterns);
+    }
+}
+
+/// What looks like a token within a secret, as in `Bearer …`: channels repeat it alone, and encoded in ways that leave
+/// its letters alone.
+fn add_tokens(text: &str, patterns: &mut Vec<(String, String)>) {
+    let parts = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')));
+    for part in parts.filter(|part| part.len() >= TOKEN_FROM && *part != text) {
+        if part.bytes().any(|byte| byte.is_ascii_digit()) {
+            add_forms(part, STARS, patterns);
         }
+    }
+}
+
+/// The password in an address, as it is written there and as it is meant.
+fn collect_password(url: &Url, patterns: &mut Vec<(String, String)>) {
+    if let Some(password) = url.password() {
+        add_forms(password, STARS, patterns);
+        add_forms(&percent_decode_str(password).decode_utf8_lossy(), STARS, patterns);
     }
 }
 
@@ -163,16 +194,47 @@ fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
     let json = quoted[1..quoted.len() - 1].to_owned();
     let mut forms = vec![text.to_owned()];
     for json in [ascii_only(&json, false), ascii_only(&json, true), json] {
+        // A text in JSON that is itself a text in JSON, and so on.
+        let within = |json: &String| json.replace('\\', "\\\\").replace('"', "\\\"");
+        let deeper = within(&json);
+        forms.extend([within(&deeper), deeper]);
         forms.extend([json.replace('/', "\\/"), json]);
+    }
+    for apostrophe in ["&#39;", "&#x27;", "&apos;"] {
+        forms.extend(["&quot;", "&#34;"].map(|quote| html(text, quote, apostrophe)));
     }
     for set in [NON_ALPHANUMERIC, UNRESERVED, IN_URL] {
         let encoded = utf8_percent_encode(text, set).to_string();
+        // An address within an address.
+        forms.push(encoded.replace('%', "%25"));
         forms.extend([encoded.replace("%20", "+"), lower_hex(&encoded), encoded]);
     }
     for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
         forms.push(engine.encode(text));
     }
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    forms.extend([hex.to_uppercase(), hex]);
     patterns.extend(forms.into_iter().map(|form| (form, masked.to_owned())));
+    let inside = [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].into_iter().flat_map(|engine| inside_base64(engine, text));
+    // In the middle of something else a mask with letters would only be in the way.
+    patterns.extend(inside.map(|form| (form, STARS.to_owned())));
+}
+
+/// What every base64 of a text that holds this one must hold: four letters stand for three bytes, so there are three
+/// ways in which it can fall. Letters that depend on a neighbour are left out.
+fn inside_base64(engine: &impl Engine, text: &str) -> Vec<String> {
+    let shifted = |before: usize| {
+        let bytes = [&[0; 2][..before], text.as_bytes()].concat();
+        let whole = bytes.len() * 8 / 6;
+        let core = engine.encode(bytes).get((before * 8).div_ceil(6)..whole)?.to_owned();
+        (core.len() >= LEAST_INSIDE).then_some(core)
+    };
+    (0..3).filter_map(shifted).collect()
+}
+
+fn html(text: &str, quote: &str, apostrophe: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', quote).replace('\'', apostrophe)
 }
 
 /// JSON with `\u` and four digits for whatever is not ASCII, as many libraries write it.

@@ -8,6 +8,8 @@ pub mod attempts;
 pub mod audit;
 pub mod captcha;
 pub mod delivery;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod group;
 pub mod id;
 pub mod idempotency;
@@ -27,3 +29,5 @@ pub mod scope;
 pub mod shown;
 pub mod task;
 pub mod time;
+#[cfg(test)]
+pub mod trials;

@@ -13,7 +13,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resolve::Call;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{KeyHash, NewKey};
+use crate::store::{Column, KeyHash, NewKey};
 
 /// A call that came with a key.
 pub(super) struct Once {
@@ -41,7 +41,7 @@ impl Once {
         let text = serde_json::to_string(&kept).map_err(|e| Error::Broken(e.into()))?;
         Ok(NewKey {
             hash: self.hash.clone(),
-            answer: engine.store.sealer().seal(self.hash.as_str(), &text),
+            answer: engine.store.sealer().seal(Column::Answer, self.hash.as_str(), &text),
             created_at: self.now,
             expires_at: self.now.plus_ms(KEPT_MS),
         })

@@ -17,7 +17,7 @@ use crate::domain::language::Language;
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{Claimed, MailToken, NewTask, TokenHash, Tx};
+use crate::store::{Claimed, Column, MailToken, NewTask, TokenHash, Tx};
 
 /// The name under which these tasks run; no Service can have it.
 pub const SERVICE: &str = "@mail";
@@ -100,7 +100,7 @@ pub fn task(engine: &Engine, letter: &Letter) -> Result<NewTask> {
         state: TaskState::Waiting,
         lane: lane(HOLDER, &format!("{}:{}", own.relay.host, own.relay.port)),
         run_at: now,
-        payload: engine.store.sealer().seal(id.as_str(), &text),
+        payload: engine.store.sealer().seal(Column::Payload, id.as_str(), &text),
         created_at: now,
         id,
     })

@@ -19,7 +19,7 @@ use crate::domain::resolve::{Call, Delivery};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
-use crate::store::{NewTask, Recorded};
+use crate::store::{Column, NewTask, Recorded};
 
 /// A push that was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ fn task(
         state: TaskState::Waiting,
         lane: lane(holder, &host),
         run_at,
-        payload: engine.store.sealer().seal(id.as_str(), &text),
+        payload: engine.store.sealer().seal(Column::Payload, id.as_str(), &text),
         created_at: now,
         id,
     })

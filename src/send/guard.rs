@@ -198,5 +198,8 @@ fn joined(high: u16, low: u16) -> Ipv4Addr {
 }
 
 #[cfg(test)]
+#[path = "guard_oracle.rs"]
+mod oracle;
+#[cfg(test)]
 #[path = "guard_tests.rs"]
 mod tests;

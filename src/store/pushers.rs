@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 
-use super::{Sealer, Tx, on};
+use super::{Column, Sealer, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::params::Params;
 use crate::domain::pusher::{Group, Member, ParamMap, Preset, Strategy};
@@ -179,7 +179,7 @@ impl StoredPusher {
             },
         };
         let text = serde_json::to_string(&definition).map_err(|e| Error::Broken(e.into()))?;
-        Ok(sealer.seal(self.id().as_str(), &text))
+        Ok(sealer.seal(Column::Definition, self.id().as_str(), &text))
     }
 
     fn columns(&self) -> (&str, bool, bool, Timestamp, Timestamp) {

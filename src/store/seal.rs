@@ -11,7 +11,7 @@ const PREFIX: &str = "1.";
 const NONCE: usize = 24;
 
 /// The installation's key: 32 bytes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SecretKey([u8; 32]);
 
 impl SecretKey {
@@ -39,6 +39,34 @@ impl SecretKey {
     }
 }
 
+/// The columns that hold sealed texts. Nothing is sealed without naming one, so that a change of the key reaches all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// What proves the key.
+    KeyProof,
+    /// What a Preset or a Group is made of.
+    Definition,
+    /// A task's parameters.
+    Payload,
+    /// What a push with an idempotency key was answered.
+    Answer,
+}
+
+impl Column {
+    /// Every column, in the order in which a change of the key goes through them.
+    pub const ALL: [Self; 4] = [Self::KeyProof, Self::Definition, Self::Payload, Self::Answer];
+
+    /// Table, the column whose value is the place that a text is sealed for, and the column that holds the text.
+    pub fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::KeyProof => ("setting", "name", "value"),
+            Self::Definition => ("pusher", "id", "definition"),
+            Self::Payload => ("task", "id", "payload"),
+            Self::Answer => ("idempotency", "hash", "answer"),
+        }
+    }
+}
+
 /// Why a sealed text does not open: wrong key, wrong place, or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsealable;
@@ -62,8 +90,10 @@ impl Sealer {
         Self { cipher: XChaCha20Poly1305::new(&Key::from(key.0)) }
     }
 
-    /// Seals a text for one place (a row's id).
-    pub fn seal(&self, place: &str, text: &str) -> String {
+    /// Seals a text for one place: the row of this column with this id.
+    pub fn seal(&self, column: Column, place: &str, text: &str) -> String {
+        debug_assert!(Column::ALL.contains(&column), "a change of the key would pass {column:?} by");
+
         let nonce: [u8; NONCE] = rand::random();
         let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
         let mut sealed = nonce.to_vec();
@@ -102,7 +132,7 @@ mod tests {
 
     #[test]
     fn opens_only_under_its_key_and_in_its_place() {
-        let sealed = sealer(1).seal("row", "hunter2");
+        let sealed = sealer(1).seal(Column::Payload, "row", "hunter2");
         assert!(!sealed.contains("hunter2"));
         assert_eq!(sealer(1).open("row", &sealed).as_deref(), Ok("hunter2"));
         assert_eq!(sealer(2).open("row", &sealed), Err(Unsealable));
@@ -113,7 +143,21 @@ mod tests {
 
     #[test]
     fn the_same_text_is_sealed_differently_each_time() {
-        assert_ne!(sealer(1).seal("row", "x"), sealer(1).seal("row", "x"));
+        assert_ne!(sealer(1).seal(Column::Payload, "row", "x"), sealer(1).seal(Column::Payload, "row", "x"));
+    }
+
+    #[test]
+    fn every_column_is_listed_once() {
+        for (at, column) in Column::ALL.into_iter().enumerate() {
+            // A column that is added here must be added to `ALL` as well.
+            let place = match column {
+                Column::KeyProof => 0,
+                Column::Definition => 1,
+                Column::Payload => 2,
+                Column::Answer => 3,
+            };
+            assert_eq!(at, place);
+        }
     }
 
     #[test]

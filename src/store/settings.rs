@@ -1,14 +1,24 @@
 //! Facts about this installation, such as the proof that the secret key is the right one.
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 
-use super::{Sealer, Store, Tx, on};
+use super::{Column, Sealer, Store, Tx, on};
 use crate::error::{Error, Result};
 
 pub(super) const KEY_PROOF: &str = "key_proof";
 const PROVED: &str = "fanfare";
-/// Told when a database was sealed with another key.
-pub(super) const WRONG_KEY: &str = "the secret key is not the one that this database was sealed with";
+
+/// A database was sealed with another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongKey;
+
+impl std::fmt::Display for WrongKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the secret key is not the one that this database was sealed with")
+    }
+}
+
+impl std::error::Error for WrongKey {}
 
 impl Tx {
     /// The value of a setting.
@@ -40,7 +50,7 @@ impl Store {
         let proof = match tx.setting(KEY_PROOF).await.map_err(failed)? {
             Some(proof) => proof,
             None => {
-                let sealed = self.sealer.seal(KEY_PROOF, PROVED);
+                let sealed = self.sealer.seal(Column::KeyProof, KEY_PROOF, PROVED);
                 tx.insert_setting(KEY_PROOF, &sealed).await.map_err(failed)?;
                 // Another node may have been first: what stands now is what counts.
                 tx.setting(KEY_PROOF).await.map_err(failed)?.unwrap_or(sealed)
@@ -48,7 +58,7 @@ impl Store {
         };
         tx.commit().await.map_err(failed)?;
         if !proves(&self.sealer, &proof) {
-            bail!(WRONG_KEY);
+            return Err(WrongKey.into());
         }
         Ok(())
     }

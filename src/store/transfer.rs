@@ -4,14 +4,15 @@
 mod rows;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::seal::{Sealer, SecretKey};
-use super::settings::{KEY_PROOF, WRONG_KEY, proves};
+use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
 use super::{BUSY, Db, Location, Tx, file, on, open_postgres, open_sqlite};
 use crate::error::{Error, Result};
@@ -27,6 +28,9 @@ pub struct Moved {
 
 /// The one table that a target may have rows in: what a first start writes down.
 const SETTING: &str = "setting";
+/// How often to look for others, and how many times, before they count as there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 20;
 
 /// Copies everything from one database to an empty one of the other kind. Both are brought up to date first. On SQLite
 /// nobody else can use the source meanwhile; on PostgreSQL nobody can write to the source or the target.
@@ -38,7 +42,7 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     let sealer = Sealer::new(key);
     let source = open_source(from).await?;
     let mut reading = source.write().await.map_err(|error| in_use(from, error))?;
-    ensure!(opens_under(&mut reading, &sealer).await?, WRONG_KEY);
+    ensure!(opens_under(&mut reading, &sealer).await?, WrongKey);
     // Ends without a change: migrating takes a transaction of its own.
     drop(reading);
     let target = open_target(to).await?;
@@ -59,8 +63,8 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     Ok(moved)
 }
 
-/// Opens what is there; makes nothing.
-async fn open_source(from: &Location) -> anyhow::Result<Db> {
+/// Opens what is there, and that nobody else uses; makes nothing.
+pub(super) async fn open_source(from: &Location) -> anyhow::Result<Db> {
     match from {
         Location::Sqlite { file, .. } => {
             if file::check(file).await?.is_none() {
@@ -73,18 +77,33 @@ async fn open_source(from: &Location) -> anyhow::Result<Db> {
             let mut tx = db.read().await.map_err(broken)?;
             let Tx::Postgres(conn) = &mut tx else { bail!("PostgreSQL is not what was opened") };
             // A server that runs would take in pushes until the end and after it; they would be left behind.
-            let (others,): (i64,) = sqlx::query_as(
-                // Of other people's connections only a superuser sees the type; workers of the system have no user.
-                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-                 AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-                 AND COALESCE(backend_type, 'client backend') = 'client backend'",
-            )
-            .fetch_one(&mut **conn)
-            .await?;
-            ensure!(others == 0, "others are connected to the source ({others}); stop every server on it first");
+            others_on(conn).await?;
             drop(tx);
             Ok(db)
         }
+    }
+}
+
+/// Fails if anybody else is connected to this PostgreSQL database. Who has just left may take a moment to be gone.
+pub(super) async fn others_on(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        let (others,): (i64,) = sqlx::query_as(
+            // Of other people's connections only a superuser sees the type; workers of the system have no user.
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+             AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+             AND COALESCE(backend_type, 'client backend') = 'client backend'",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        if others == 0 {
+            return Ok(());
+        }
+        tries += 1;
+        ensure!(tries < LOOKS, "others are connected to the database ({others}); stop every server on it first");
+        tokio::time::sleep(LOOK_EVERY).await;
+        // Within a transaction it would go on saying the same.
+        sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *conn).await?;
     }
 }
 
@@ -110,14 +129,14 @@ async fn alone_on(file: &Path) -> anyhow::Result<Db> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .locking_mode(SqliteLockingMode::Exclusive)
-        .busy_timeout(std::time::Duration::from_secs(1))
+        .busy_timeout(Duration::from_secs(1))
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_with(options).await;
     let pool = pool.map_err(|error| file::unreadable(file, error))?;
     Ok(Db::Sqlite { writer: pool.clone(), readers: pool })
 }
 
-fn in_use(from: &Location, error: Error) -> anyhow::Error {
+pub(super) fn in_use(from: &Location, error: Error) -> anyhow::Error {
     match from {
         Location::Sqlite { file, .. } => {
             broken(error).context(format!("{} is in use; stop the server first", file.display()))
@@ -126,7 +145,7 @@ fn in_use(from: &Location, error: Error) -> anyhow::Error {
     }
 }
 
-async fn opens_under(tx: &mut Tx, sealer: &Sealer) -> anyhow::Result<bool> {
+pub(super) async fn opens_under(tx: &mut Tx, sealer: &Sealer) -> anyhow::Result<bool> {
     let proof = tx.setting(KEY_PROOF).await.map_err(broken)?;
     Ok(proof.is_none_or(|proof| proves(sealer, &proof)))
 }
@@ -190,7 +209,7 @@ impl Tx {
     }
 }
 
-fn broken(error: Error) -> anyhow::Error {
+pub(super) fn broken(error: Error) -> anyhow::Error {
     match error {
         Error::Broken(cause) => cause,
         other => anyhow::anyhow!("the database did not answer: {other:?}"),

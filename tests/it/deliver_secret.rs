@@ -1,13 +1,10 @@
 //! Secrets: wherever a channel repeats them, and wherever the server keeps them, nobody reads them.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use serde_json::{Value, json};
-use tracing::Level;
 
 use crate::support::client::text;
 use crate::support::http_sink::{HttpSink, Play};
+use crate::support::log::Log;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both, task_id, webhook, with};
 
@@ -125,34 +122,8 @@ async fn a_preview_shows_no_secret() {
     assert!(scene.world.tasks().await.is_empty() && sink.requests().is_empty());
 }
 
-/// What is logged on this thread, where a test's server runs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic while locked")).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic while locked").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 async fn no_log_line_shows_a_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
-    // As long as there is only one subscriber, whichever thread comes by a place in the code first decides whether
-    // that place is logged, and the other tests' threads have none.
-    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+    let log = Log::begin();
     let scene = scene().await;
     let secret = "N0b0dy-reads-this";
     scene.sink.script(vec![Play::json(400, secret), Play::CloseEarly]);

@@ -94,6 +94,46 @@ fn every_form_of_a_secret_is_struck_out() {
 }
 
 #[test]
+fn a_secret_is_struck_out_of_what_other_programs_make_of_it() {
+    let secret = "s3cr<t> \"k'y\"&more/=";
+    let redactor = redactor(ParamType::String, json!(secret));
+    let json = json!(secret).to_string();
+    let twice = json!(json).to_string();
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let percent = utf8_percent_encode(secret, UNRESERVED).to_string();
+    for form in [
+        twice[3..twice.len() - 3].to_owned(),
+        "s3cr&lt;t&gt; &quot;k&#39;y&quot;&amp;more/=".to_owned(),
+        hex.to_uppercase(),
+        hex,
+        percent.replace('%', "%25"),
+    ] {
+        assert_eq!(redactor.redact(&format!("[{form}]")), format!("[{}]", mask(secret)), "{form}");
+    }
+    let basic = STANDARD.encode(format!("ann:{secret}"));
+    assert!(redactor.redact(&format!("Basic {basic}")).len() <= "Basic YW5u********".len() + 4);
+}
+
+#[test]
+fn a_token_is_struck_out_without_what_stands_around_it() {
+    let redactor = redactor(ParamType::String, json!("Bearer tk_0123456789abc; application/x-www-form-urlencoded"));
+    let told = "tk_0123456789abc is wrong; urlencoded, Bearer and x-www-form-urlencoded are not";
+    assert_eq!(redactor.redact(told), "**** is wrong; urlencoded, Bearer and x-www-form-urlencoded are not");
+    let redactor = self::redactor(ParamType::Url, json!("https://hooks.example-12345.com/services/T0123456789AB"));
+    assert_eq!(redactor.redact("T0123456789AB at hooks.example-12345.com"), "**** at hooks.example-12345.com");
+}
+
+#[test]
+fn a_password_in_an_address_that_is_no_secret_is_struck_out() {
+    let params = vec![spec("endpoint", ParamType::Url, false)];
+    let service = ServiceSpec { id: "s".into(), accepts_any: false, params };
+    let given = Params::from_iter([("endpoint".to_owned(), json!("https://ann:hunter%202@example.org/path"))]);
+    let redactor = Redactor::new(&service, &given);
+    assert_eq!(redactor.redact("/path of ann with hunter 2, hunter%202"), "/path of ann with ****, ****");
+    assert!(!redactor.redact(&STANDARD.encode("ann:hunter 2")).contains("aHVudGVy"));
+}
+
+#[test]
 fn a_secret_url_is_struck_out_without_its_host_too() {
     let redactor = redactor(ParamType::Url, json!("https://hooks.slack.com/services/T0/xyz?k=1"));
     assert_eq!(
@@ -111,6 +151,20 @@ fn secrets_inside_lists_and_objects_and_the_longest_first() {
 }
 
 proptest! {
+    #[test]
+    fn no_base64_around_a_secret_gives_it_away(
+        secret in "[a-zA-Z0-9/+ é]{8,40}", before in "[a-z]{0,7}", after in "[a-z]{0,7}", engine in 0usize..4,
+    ) {
+        let engine = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD][engine];
+        let redactor = redactor(ParamType::String, json!(secret));
+        let encoded = engine.encode(format!("{before}{secret}{after}"));
+        let redacted = redactor.redact(&encoded);
+        // What is left are the neighbours, and at most two letters at each edge of the secret.
+        let left: usize = redacted.replace(STARS, "").chars().count();
+        prop_assert!(redacted.contains(STARS), "{} in {}", redacted, encoded);
+        prop_assert!(left <= (before.len() + after.len()) * 4 / 3 + 10, "{} in {}", redacted, encoded);
+    }
+
     #[test]
     fn a_mask_shows_at_most_a_third(secret in "\\PC{0,60}") {
         let shown = mask(&secret).chars().count() - STARS.len();

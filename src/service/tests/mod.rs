@@ -4,6 +4,7 @@ mod catalogue;
 mod helpers;
 mod leaves;
 mod markup;
+mod mutations;
 mod properties;
 mod refusals;
 mod verdicts;

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod database;
 pub mod http_sink;
 pub mod install;
+pub mod log;
 pub mod mime;
 pub mod newcomer;
 pub mod plain;
