@@ -12,7 +12,8 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::messages::language;
-use super::origin::visitor;
+use super::origin::{origin, visitor};
+use crate::domain::audit::AuditAction;
 use crate::error::Error;
 use crate::flow::{Engine, enroll, login, users};
 use crate::store::UserRecord;
@@ -92,7 +93,7 @@ pub struct AccountView {
     pub role: String,
     pub created_at: String,
     pub confirmed_at: Option<String>,
-    /// Tasks a day, if not as many as everybody's.
+    /// Tasks a day, if not as many as everybody's; 0 for none.
     pub quota: Option<i64>,
 }
 
@@ -166,6 +167,7 @@ impl AccountApi {
         let mut tx = engine.store.write().await?;
         let id = tx.session_of(&caller.token).await?.ok_or(Error::NotFound("session"))?;
         tx.end_session(&caller.account.id, &id).await?;
+        tx.audit(&engine.event(&caller.who(), AuditAction::Logout).to(&id, "")).await?;
         tx.commit().await?;
         Ok(Reply(Empty {}))
     }
@@ -211,6 +213,7 @@ impl AccountApi {
         &self,
         engine: Data<&Arc<Engine>>,
         auth: Auth,
+        request: &Request,
         /// The token from the mail, or `force`.
         confirm_token: Path<String>,
         /// With `force`: the account's address.
@@ -221,7 +224,7 @@ impl AccountApi {
             let email = email.0.ok_or_else(|| ApiError::param("email", true))?;
             enroll::confirm_by_hand(&engine, &caller, &email).await?
         } else {
-            enroll::confirm(&engine, &confirm_token.0).await?
+            enroll::confirm(&engine, &confirm_token.0, origin(request)).await?
         };
         Ok(Reply(Confirmed { email: confirmed.email }))
     }

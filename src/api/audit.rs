@@ -32,11 +32,12 @@ pub struct AuditView {
     pub account_id: Option<String>,
     /// The API token that it was done with; null for a session.
     pub token_id: Option<String>,
-    /// The address that it came from; null if it is somebody else's and not yours to know.
+    /// The address that it came from, `cli` for the command line on the server; null if it is somebody else's and not
+    /// yours to know.
     pub origin: Option<String>,
     /// The id of what it was done to.
     pub target: Option<String>,
-    /// What that was called then.
+    /// What that was called then; of an account that was changed what was changed, as `email`, `role=admin`, `quota=5`.
     pub name: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Object, OpenApi};
@@ -10,8 +11,9 @@ use super::Tag;
 use super::auth::Auth;
 use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
+use super::origin::origin;
 use super::page::{Page, PageQuery, time_and_key};
-use crate::domain::account::{Role, email_key};
+use crate::domain::account::email_key;
 use crate::domain::invite::{Invite, InviteKind, Wish, read_code};
 use crate::error::Error;
 use crate::flow::{Engine, invite};
@@ -117,6 +119,7 @@ impl InviteApi {
         &self,
         engine: Data<&Arc<Engine>>,
         auth: Auth,
+        request: &Request,
         /// The type: `auto`, `referer` or `admin`.
         which: Path<String>,
         wanted: Input<Invitation>,
@@ -129,7 +132,7 @@ impl InviteApi {
         let wish = Wish { quantity, times, email_key, valid_time, source };
         let kind = InviteKind::parse(&which.0).ok_or_else(|| ApiError::field("type", "unknown"))?;
         let made = match kind {
-            InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref()).await?,
+            InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref(), origin(request)).await?,
             InviteKind::Referer | InviteKind::Admin => {
                 let caller = auth.caller(&engine).await?;
                 invite::by_account(&engine, &caller, kind, wish).await?
@@ -179,12 +182,7 @@ impl InviteApi {
     ) -> Result<Reply<Empty>, ApiError> {
         let caller = auth.caller(&engine).await?;
         let code = read_code(&which.0).ok_or(Error::NotFound("invite"))?;
-        let made_by = (caller.account.role != Role::Admin).then_some(&caller.account.id);
-        let mut tx = engine.store.write().await?;
-        if !tx.delete_invite(&code, made_by).await? {
-            return Err(Error::NotFound("invite").into());
-        }
-        tx.commit().await?;
+        invite::withdraw(&engine, &caller, &code).await?;
         Ok(Reply(Empty {}))
     }
 }

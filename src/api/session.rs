@@ -13,8 +13,9 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::messages::language;
-use super::origin::visitor;
+use super::origin::{origin, visitor};
 use super::page::{Page, PageQuery, time_and_key};
+use crate::domain::audit::AuditAction;
 use crate::error::Error;
 use crate::flow::{Engine, password};
 use crate::store::Session;
@@ -125,13 +126,14 @@ impl SessionApi {
         if !known {
             return Err(Error::NotFound("session").into());
         }
+        tx.audit(&engine.event(&caller.who(), AuditAction::SessionEnded).to(&id.0, "")).await?;
         tx.commit().await?;
         Ok(Reply(Empty {}))
     }
 
     /// Change your password
     ///
-    /// Ends all other sessions. Needs a session, not another token.
+    /// Ends all other sessions; API tokens stay. Needs a session, not another token.
     #[oai(path = "/account/password", method = "patch", operation_id = "changePassword")]
     async fn change_password(
         &self,
@@ -162,10 +164,16 @@ impl SessionApi {
 
     /// Reset a password
     ///
-    /// With the token from the mail. Ends all sessions.
+    /// With the token from the mail. Ends all sessions and withdraws all API tokens: somebody else may have had the
+    /// password.
     #[oai(path = "/account/password/reset/confirm", method = "post", operation_id = "resetPassword")]
-    async fn reset(&self, engine: Data<&Arc<Engine>>, reset: Input<ResetPassword>) -> Result<Reply<Empty>, ApiError> {
-        password::reset(&engine, &reset.0.token, reset.0.password).await?;
+    async fn reset(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        request: &Request,
+        reset: Input<ResetPassword>,
+    ) -> Result<Reply<Empty>, ApiError> {
+        password::reset(&engine, &reset.0.token, reset.0.password, origin(request)).await?;
         Ok(Reply(Empty {}))
     }
 }

@@ -59,7 +59,7 @@ pub struct UserView {
     pub invite_code: Option<String>,
     /// What the code said of where it comes from.
     pub source: Option<String>,
-    /// Tasks a day; null for as many as everybody's.
+    /// Tasks a day; 0 for none, null for as many as everybody's (administrators: without end).
     pub quota: Option<i64>,
 }
 
@@ -86,9 +86,9 @@ impl UserView {
 pub struct ChangeUser {
     /// `user` or `admin`.
     pub role: Option<RoleView>,
-    /// True shuts the account out, ends its sessions and revokes its waiting tasks.
+    /// True shuts the account out with its API tokens, ends its sessions and revokes its waiting tasks.
     pub disabled: Option<bool>,
-    /// Tasks a day; null for as many as everybody's.
+    /// Tasks a day; 0 for none, null for as many as everybody's (administrators: without end).
     pub quota: MaybeUndefined<i64>,
 }
 

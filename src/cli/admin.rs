@@ -13,6 +13,7 @@ use crate::domain::invite::Wish;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Clock;
 use crate::error::Error;
+use crate::flow::audit::operator;
 use crate::flow::login::{create_account, set_password};
 use crate::flow::users::{UserChange, set_standing};
 use crate::flow::{enroll, invite};
@@ -81,13 +82,13 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
             }
         }
         Admin::SetPassword { email } => {
-            if !set_password(&store, &email, read_password()?).await.map_err(told)? {
+            if !set_password(&store, SystemClock::default().now(), &email, read_password()?).await.map_err(told)? {
                 bail!("there is no account with the address {email}");
             }
             format!("changed the password of {email}\n")
         }
         Admin::Confirm { email } => {
-            match enroll::force(&store, SystemClock::default().now(), &email).await.map_err(told)? {
+            match enroll::force(&store, SystemClock::default().now(), &operator(), &email).await.map_err(told)? {
                 Some(confirmed) => format!("confirmed {}\n", confirmed.email),
                 None => bail!("there is no account with the address {email}"),
             }
@@ -114,7 +115,7 @@ async fn disable(store: &Store, email: &str, disabled: bool) -> anyhow::Result<S
     let found = store.read().await.map_err(told)?.account_by_email(&key).await.map_err(told)?;
     let Some((account, _)) = found else { bail!("there is no account with the address {email}") };
     let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
-    set_standing(store, SystemClock::default().now(), &account.id, &change).await.map_err(told)?;
+    set_standing(store, SystemClock::default().now(), &operator(), &account.id, &change).await.map_err(told)?;
     Ok(format!("{} {}\n", if disabled { "disabled" } else { "enabled" }, account.email))
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Caller, Engine};
 use crate::domain::audit::{AuditAction, AuditEvent, Who};
 use crate::domain::id::AccountId;
+use crate::domain::time::Timestamp;
 
 impl Caller {
     /// The caller, as the record names it.
@@ -19,9 +20,19 @@ pub fn somebody(account: Option<AccountId>, origin: Option<IpAddr>) -> Who {
     Who { account, token: None, origin: origin.map(|address| address.to_canonical().to_string()) }
 }
 
+/// Whoever has access to the machine: no account, and the command line in place of an address.
+pub fn operator() -> Who {
+    Who { origin: Some("cli".to_owned()), ..Who::default() }
+}
+
+/// Something that is done at this time, where there is no engine.
+pub fn event_at(now: Timestamp, who: &Who, action: AuditAction) -> AuditEvent {
+    AuditEvent::new(now, rand::random(), who, action)
+}
+
 impl Engine {
     /// Something that is done now; give it to `Tx::audit`.
     pub fn event(&self, who: &Who, action: AuditAction) -> AuditEvent {
-        AuditEvent::new(self.clock.now(), rand::random(), who, action)
+        event_at(self.clock.now(), who, action)
     }
 }

@@ -4,11 +4,15 @@
 //! at the code again first, so that a crowd at a code that is used up is turned away cheaply. The use is taken in the
 //! transaction that makes the account, so neither a crash nor a crowd can lose one or take one twice.
 
+use std::net::IpAddr;
+
+use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::login::{self, Turn};
 use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
 use super::{Caller, Engine};
 use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, email_key};
+use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::invite::{InviteKind, read_code};
 use crate::domain::language::Language;
@@ -66,11 +70,14 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     }
     let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
-    let kind = enter(&mut tx, &code, &key, hash, now).await?;
+    let kind = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
     // The first mail to a new account always goes out; the code bounds how many there are.
     let wanted = kind.1 || engine.door.may_mail(kind.0.as_str(), &key, now);
     let task = match engine.mail {
-        Some(_) if wanted => Some(mails::task(engine, &Letter { kind: kind.0, to: key, language: wish.language })?),
+        Some(_) if wanted => {
+            let letter = Letter { kind: kind.0, to: key, language: wish.language, origin: visitor.origin };
+            Some(mails::task(engine, &letter)?)
+        }
         _ => None,
     };
     if let Some(task) = &task {
@@ -82,11 +89,18 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
 }
 
 /// Writes what a sign-up changes; which mail follows, and whether the account is new.
-async fn enter(tx: &mut Tx, code: &str, key: &str, hash: String, now: Timestamp) -> Result<(LetterKind, bool)> {
+async fn enter(
+    tx: &mut Tx,
+    code: &str,
+    key: &str,
+    hash: String,
+    now: Timestamp,
+    origin: Option<IpAddr>,
+) -> Result<(LetterKind, bool)> {
     let mut there = tx.account_by_email(key).await?.map(|(account, _)| account);
     if let Some(late) = there.take_if(|account| !account.confirmed && account.created_at.plus_ms(CONFIRM_MS) <= now) {
         // Its time is over; housekeeping has not come by yet.
-        tx.remove_unconfirmed(&late.id).await?;
+        remove_late(tx, &late.id, now).await?;
     }
     match there {
         Some(account) if account.confirmed => Ok((LetterKind::Exists, false)),
@@ -117,6 +131,9 @@ async fn enter(tx: &mut Tx, code: &str, key: &str, hash: String, now: Timestamp)
             }
             let roots = Roots { invited_by: invite.made_by, invite_code: Some(invite.code), source: invite.source };
             tx.set_roots(&id, &roots).await?;
+            // Who signs up has not shown yet that the address is theirs.
+            let event = event_at(now, &somebody(None, origin), AuditAction::AccountMade);
+            tx.audit(&event.concerning(&id).to(id.as_str(), "")).await?;
             Ok((LetterKind::Confirm { password_hash: Some(hash) }, true))
         }
     }
@@ -159,7 +176,7 @@ pub async fn send_letter(
     let now = engine.clock.now();
     engine.door.ask_for_mail(visitor, now)?;
     if engine.door.may_mail(kind.as_str(), &to, now) {
-        let task = mails::task(engine, &Letter { kind, to, language })?;
+        let task = mails::task(engine, &Letter { kind, to, language, origin: visitor.origin })?;
         engine.store.record(vec![task]).await?;
     }
     Ok(())
@@ -170,15 +187,18 @@ pub async fn send_letter(
 ///
 /// # Errors
 /// `NotFound` if the token is not known or has ended; `taken` if somebody has the new address.
-pub async fn confirm(engine: &Engine, token: &str) -> Result<Confirmed> {
+pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Result<Confirmed> {
     let unknown = || Error::NotFound("confirm_token");
     let hash = TokenHash::of(token);
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
     let found = tx.mail_token(&hash, now).await?.ok_or_else(unknown)?;
+    let event = |action| event_at(now, &somebody(Some(found.account.clone()), origin), action);
     match found.purpose {
         MailPurpose::Confirm => {
-            tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await?;
+            if tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await? {
+                tx.audit(&event(AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+            }
         }
         MailPurpose::Change => {
             if !tx.spend_mail_token(&hash).await? {
@@ -187,11 +207,13 @@ pub async fn confirm(engine: &Engine, token: &str) -> Result<Confirmed> {
             if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
                 return Err(Refusal::Field { field: "email", reason: "taken" }.into());
             }
+            tx.audit(&event(AuditAction::AccountChanged).to(found.account.as_str(), "email")).await?;
         }
         MailPurpose::Reset => return Err(unknown()),
     }
     let account = tx.account(&found.account).await?.ok_or_else(unknown)?;
     tx.commit().await?;
+    engine.callers.forget();
     Ok(Confirmed { email: account.email })
 }
 
@@ -201,7 +223,7 @@ pub async fn confirm(engine: &Engine, token: &str) -> Result<Confirmed> {
 /// `Forbidden` unless the caller is an admin; `NotFound` if there is no such account.
 pub async fn confirm_by_hand(engine: &Engine, caller: &Caller, email: &str) -> Result<Confirmed> {
     caller.must_be_admin()?;
-    let done = force(&engine.store, engine.clock.now(), email).await?;
+    let done = force(&engine.store, engine.clock.now(), &caller.who(), email).await?;
     done.ok_or(Error::NotFound("account"))
 }
 
@@ -209,11 +231,14 @@ pub async fn confirm_by_hand(engine: &Engine, caller: &Caller, email: &str) -> R
 ///
 /// # Errors
 /// If the address is none, or the database fails.
-pub async fn force(store: &Store, now: Timestamp, email: &str) -> Result<Option<Confirmed>> {
+pub async fn force(store: &Store, now: Timestamp, who: &Who, email: &str) -> Result<Option<Confirmed>> {
     let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
     let mut tx = store.write().await?;
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(None) };
-    tx.confirm_account(&account.id, None, now).await?;
+    if tx.confirm_account(&account.id, None, now).await? {
+        let event = event_at(now, who, AuditAction::AccountConfirmed);
+        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+    }
     tx.commit().await?;
     Ok(Some(Confirmed { email: account.email }))
 }
@@ -229,13 +254,23 @@ pub async fn remove_unconfirmed(engine: &Engine, now: Timestamp) -> Result<u64> 
         let late = engine.store.read().await?.unconfirmed_before(now.plus_ms(-CONFIRM_MS), STEP).await?;
         for id in &late {
             let mut tx = engine.store.write().await?;
-            gone += u64::from(tx.remove_unconfirmed(id).await?);
+            gone += u64::from(remove_late(&mut tx, id, now).await?);
             tx.commit().await?;
         }
         if i64::try_from(late.len()).is_ok_and(|count| count < STEP) {
             return Ok(gone);
         }
     }
+}
+
+/// Removes an account that was not confirmed in time, unless it is confirmed or gone by now. Nobody does it, from nowhere.
+async fn remove_late(tx: &mut Tx, id: &AccountId, now: Timestamp) -> Result<bool> {
+    let gone = tx.remove_unconfirmed(id).await?;
+    if gone {
+        let event = event_at(now, &Who::default(), AuditAction::AccountDeleted);
+        tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
+    }
+    Ok(gone)
 }
 
 /// Tells the workers of a task that was committed.

@@ -1,12 +1,15 @@
 //! Making invitation codes.
 
+use std::net::IpAddr;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::audit::{event_at, operator, somebody};
 use super::{Caller, Engine};
 use crate::domain::account::{Registration, Role};
+use crate::domain::audit::{AuditAction, Who};
 use crate::domain::captcha::{Verdict, Wanted, judge};
 use crate::domain::delivery::Request;
-use crate::domain::id::AccountId;
 use crate::domain::invite::{Batch, Invite, InviteKind, MOST_OPEN, Wish, new_code};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -27,7 +30,7 @@ pub struct Captcha {
 ///
 /// # Errors
 /// If registration is not open, the wish is not acceptable, or the proof that a person asks does not convince.
-pub async fn auto(engine: &Engine, wish: Wish, proof: Option<&str>) -> Result<Vec<Invite>> {
+pub async fn auto(engine: &Engine, wish: Wish, proof: Option<&str>, origin: Option<IpAddr>) -> Result<Vec<Invite>> {
     match engine.registration {
         Registration::Closed => return Err(Refusal::RegistrationClosed.into()),
         Registration::Invite => return Err(Refusal::RegistrationNotOpen.into()),
@@ -42,7 +45,7 @@ pub async fn auto(engine: &Engine, wish: Wish, proof: Option<&str>) -> Result<Ve
     let key = batch.email_key.clone().unwrap_or_default();
     let codes = match tx.open_auto_invite(&key, now).await? {
         Some(invite) => vec![invite],
-        None => add(&mut tx, InviteKind::Auto, None, &batch, now).await?,
+        None => add(&mut tx, InviteKind::Auto, &somebody(None, origin), &batch, now).await?,
     };
     tx.commit().await?;
     Ok(codes)
@@ -69,7 +72,7 @@ pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish
             return Err(Refusal::Field { field: "quantity", reason: "too_many_open" }.into());
         }
     }
-    let codes = add(&mut tx, kind, Some(&account.id), &batch, now).await?;
+    let codes = add(&mut tx, kind, &caller.who(), &batch, now).await?;
     tx.commit().await?;
     Ok(codes)
 }
@@ -81,24 +84,44 @@ pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish
 pub async fn by_operator(store: &Store, now: Timestamp, wish: Wish) -> Result<Vec<Invite>> {
     let batch = wish.grant(InviteKind::Admin, now)?;
     let mut tx = store.write().await?;
-    let codes = add(&mut tx, InviteKind::Admin, None, &batch, now).await?;
+    let codes = add(&mut tx, InviteKind::Admin, &operator(), &batch, now).await?;
     tx.commit().await?;
     Ok(codes)
 }
 
-async fn add(
-    tx: &mut Tx,
-    kind: InviteKind,
-    made_by: Option<&AccountId>,
-    batch: &Batch,
-    now: Timestamp,
-) -> Result<Vec<Invite>> {
+/// Withdraws a code: the caller's own, or for an admin anybody's.
+///
+/// # Errors
+/// `NotFound` if there is none that the caller may withdraw.
+pub async fn withdraw(engine: &Engine, caller: &Caller, code: &str) -> Result<()> {
+    let unknown = || Error::NotFound("invite");
+    let own = (caller.account.role != Role::Admin).then_some(&caller.account.id);
+    let mut tx = engine.store.write().await?;
+    let invite = tx.invite(code).await?.ok_or_else(unknown)?;
+    if !tx.delete_invite(code, own).await? {
+        return Err(unknown());
+    }
+    let event = engine.event(&caller.who(), AuditAction::InviteWithdrawn).to(recognisable(code), invite.kind.as_str());
+    let event = match &invite.made_by {
+        Some(maker) => event.concerning(maker),
+        None => event,
+    };
+    tx.audit(&event).await?;
+    tx.commit().await
+}
+
+/// So much of a code that it is known again, and too little to sign up with.
+fn recognisable(code: &str) -> &str {
+    code.get(..4).unwrap_or_default()
+}
+
+async fn add(tx: &mut Tx, kind: InviteKind, who: &Who, batch: &Batch, now: Timestamp) -> Result<Vec<Invite>> {
     let mut made = Vec::new();
     for _ in 0..batch.quantity {
         let invite = Invite {
             code: new_code(rand::random()),
             kind,
-            made_by: made_by.cloned(),
+            made_by: who.account.clone(),
             email_key: batch.email_key.clone(),
             times: batch.times.into(),
             left_over: batch.times.into(),
@@ -107,6 +130,8 @@ async fn add(
             created_at: now,
         };
         tx.insert_invite(&invite).await?;
+        let event = event_at(now, who, AuditAction::InviteMade).to(recognisable(&invite.code), kind.as_str());
+        tx.audit(&event).await?;
         made.push(invite);
     }
     Ok(made)

@@ -7,11 +7,10 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Engine;
-use crate::domain::account::Role;
+use super::known::{Known, KnownAccounts};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::rate::{Bucket, Rate, Spent, day};
 use crate::domain::time::Timestamp;
@@ -24,9 +23,6 @@ const MOST_KEPT: usize = 4096;
 /// Other nodes are told once so small a part of a rate has been used: so much is what a node may hold back.
 const TOLD_PART: u32 = 32;
 
-/// How long it is believed that an account is an administrator's, or is not.
-const SPARED_MS: i64 = 5_000;
-
 /// What is allowed; 0 is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed {
@@ -36,7 +32,7 @@ pub struct Allowed {
     pub per_account: u32,
     /// Pushes a minute to one Preset or Group.
     pub per_pusher: u32,
-    /// Tasks a day of one account.
+    /// Tasks a day of one account, unless another number is set for it.
     pub daily_quota: u32,
 }
 
@@ -55,8 +51,8 @@ pub struct Limits {
     accounts: Rates<String>,
     pushers: Rates<String>,
     quotas: Quotas,
-    /// Which accounts are administrators', as far as was asked, and until when in milliseconds that is believed.
-    spared: RwLock<HashMap<AccountId, (bool, i64)>>,
+    /// What counting depends on of the accounts.
+    pub(super) known: KnownAccounts,
 }
 
 impl Limits {
@@ -67,22 +63,8 @@ impl Limits {
             accounts: Rates::new(allowed.per_account),
             pushers: Rates::new(allowed.per_pusher),
             quotas: Quotas { quota: allowed.daily_quota, spent: Table::default() },
-            spared: RwLock::default(),
+            known: KnownAccounts::default(),
         }
-    }
-
-    /// Whether an account that was limited is spared, if that has been asked a moment ago.
-    fn spares(&self, account: &AccountId, now: Timestamp) -> Option<bool> {
-        let spared = self.spared.read().unwrap_or_else(PoisonError::into_inner);
-        spared.get(account).filter(|(_, until)| now.0 < *until).map(|(spares, _)| *spares)
-    }
-
-    fn remember(&self, account: &AccountId, spares: bool, now: Timestamp) {
-        let mut spared = self.spared.write().unwrap_or_else(PoisonError::into_inner);
-        if spared.len() >= MOST_KEPT {
-            spared.clear();
-        }
-        spared.insert(account.clone(), (spares, now.plus_ms(SPARED_MS).0));
     }
 
     /// Counts a request from an address, given as a number that stands for it.
@@ -109,12 +91,20 @@ impl Limits {
         self.pushers.take(id.as_str(), now)
     }
 
-    /// Counts tasks of an account.
+    /// Counts tasks of an account of which this is known; answers how many were counted: none if nothing limits it.
     ///
     /// # Errors
     /// `Limited` if the day's quota has no room for all of them.
-    pub fn quota(&self, account: &str, tasks: usize, now: Timestamp) -> Result<()> {
-        self.quotas.take(account, tasks, now)
+    pub fn quota(&self, account: &str, known: Known, tasks: usize, now: Timestamp) -> Result<usize> {
+        match known.daily(self.quotas.quota) {
+            Some(quota) => self.quotas.take(account, quota, tasks, now).map(|()| tasks),
+            None => Ok(0),
+        }
+    }
+
+    /// Forgets what is known of an account. Call it after the commit of a change of it.
+    pub fn forget(&self, account: &AccountId) {
+        self.known.forget(account);
     }
 
     /// Takes back tasks that were counted and then not recorded.
@@ -148,26 +138,6 @@ impl Limits {
             _ => {}
         }
     }
-}
-
-/// What counting an account has come to, but for administrators, whom nothing limits: limits are for other people's
-/// accounts. Costs nothing as long as nobody is limited.
-///
-/// # Errors
-/// `Limited` if it was, and the account is no administrator's; if the database fails.
-pub async fn unless_admin(engine: &Engine, account: &AccountId, counted: Result<()>) -> Result<()> {
-    let Err(limited @ Error::Limited { .. }) = counted else { return counted };
-    let now = engine.clock.now();
-    let spares = match engine.limits.spares(account, now) {
-        Some(spares) => spares,
-        None => {
-            let found = engine.store.read().await?.account(account).await?;
-            let spares = found.is_some_and(|account| account.role == Role::Admin);
-            engine.limits.remember(account, spares, now);
-            spares
-        }
-    };
-    if spares { Ok(()) } else { Err(limited) }
 }
 
 /// Entries by key, in parts behind locks of their own.
@@ -286,8 +256,9 @@ impl Used {
     }
 }
 
-/// The day's quota, and which account has used how much of it.
+/// Which account has used how much of its day's quota.
 struct Quotas {
+    /// Everybody's who has none of their own; 0 is no limit.
     quota: u32,
     spent: Table<String, Daily>,
 }
@@ -307,14 +278,11 @@ impl Daily {
 }
 
 impl Quotas {
-    fn take(&self, account: &str, tasks: usize, now: Timestamp) -> Result<()> {
-        if self.quota == 0 {
-            return Ok(());
-        }
+    fn take(&self, account: &str, quota: u32, tasks: usize, now: Timestamp) -> Result<()> {
         let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
         let limited = |ms| Error::Limited { limit: Limit::Quota, retry_after: Duration::from_millis(ms) };
         self.change(account, now, |daily| {
-            daily.spent.take(self.quota, tasks, now).map_err(limited)?;
+            daily.spent.take(quota, tasks, now).map_err(limited)?;
             daily.own = daily.own.saturating_add(tasks);
             Ok(())
         })
@@ -329,9 +297,7 @@ impl Quotas {
     }
 
     fn charge(&self, account: &str, count: u32, now: Timestamp) {
-        if self.quota > 0 {
-            self.change(account, now, |daily| daily.spent.charge(count.into(), now));
-        }
+        self.change(account, now, |daily| daily.spent.charge(count.into(), now));
     }
 
     fn change<T>(&self, account: &str, now: Timestamp, change: impl FnOnce(&mut Daily) -> T) -> T {

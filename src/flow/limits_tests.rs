@@ -1,6 +1,7 @@
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const USER: Known = Known { is_admin: false, quota: None };
 
 fn limits(each: u32) -> Limits {
     Limits::new(Allowed { per_address: each, per_account: each, per_pusher: each, daily_quota: each })
@@ -26,19 +27,33 @@ fn each_is_counted_by_itself() {
 fn zero_lets_everything_pass_and_counts_nothing() {
     let limits = limits(0);
     assert_eq!(passes(&limits, 1000, "ann"), 1000);
-    assert!(limits.quota("ann", 1_000_000, NOW).is_ok() && limits.address(1, NOW).is_ok());
+    assert!(limits.quota("ann", USER, 1_000_000, NOW).is_ok() && limits.address(1, NOW).is_ok());
     assert_eq!(limits.untold(true), []);
 }
 
 #[test]
 fn a_quota_takes_a_push_whole_and_takes_back_what_was_not_recorded() {
     let limits = limits(10);
-    assert!(limits.quota("ann", 6, NOW).is_ok());
-    let refused = limits.quota("ann", 5, NOW);
+    assert!(limits.quota("ann", USER, 6, NOW).is_ok());
+    let refused = limits.quota("ann", USER, 5, NOW);
     assert!(matches!(refused, Err(Error::Limited { limit: Limit::Quota, .. })), "{refused:?}");
     limits.give_back("ann", 6);
-    assert!(limits.quota("ann", 10, NOW).is_ok());
-    assert!(limits.quota("ann", 10, NOW.plus_ms(86_400_000)).is_ok(), "the next day");
+    assert!(limits.quota("ann", USER, 10, NOW).is_ok());
+    assert!(limits.quota("ann", USER, 10, NOW.plus_ms(86_400_000)).is_ok(), "the next day");
+}
+
+#[test]
+fn a_quota_of_ones_own_is_counted_where_there_is_no_other() {
+    let (one, other) = (limits(0), limits(0));
+    let own = |quota| Known { quota: Some(quota), ..USER };
+    assert!(one.quota("ann", own(0), 1, NOW).is_err());
+    assert_eq!(one.quota("ann", own(3), 2, NOW).ok(), Some(2));
+    one.untold(true).iter().for_each(|told| other.charge(told, NOW));
+    assert!(other.quota("ann", own(3), 2, NOW).is_err());
+    assert_eq!(other.quota("ann", own(3), 1, NOW).ok(), Some(1));
+    let admin = Known { is_admin: true, quota: None };
+    assert_eq!(limits(1).quota("root", admin, 9, NOW).ok(), Some(0), "what nothing limits is not counted");
+    assert!(limits(9).quota("root", Known { quota: Some(1), ..admin }, 2, NOW).is_err());
 }
 
 #[test]
@@ -46,13 +61,13 @@ fn what_one_node_lets_through_the_other_counts() {
     let (one, other) = (limits(10), limits(10));
     assert_eq!(passes(&one, 7, "ann"), 7);
     assert!(one.address(5, NOW).is_ok() && one.pusher(&PusherId::new("p"), NOW).is_ok());
-    assert!(one.quota("ann", 4, NOW).is_ok());
+    assert!(one.quota("ann", USER, 4, NOW).is_ok());
     let told = one.untold(true);
     assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(one.untold(true), [], "nothing is told twice");
     told.iter().for_each(|told| other.charge(told, NOW));
     assert_eq!(passes(&other, 10, "ann"), 3);
-    assert!(other.quota("ann", 7, NOW).is_err() && other.quota("ann", 6, NOW).is_ok());
+    assert!(other.quota("ann", USER, 7, NOW).is_err() && other.quota("ann", USER, 6, NOW).is_ok());
     assert_eq!((0..20).filter(|_| other.address(5, NOW).is_ok()).count(), 9);
     assert_eq!(other.untold(false), [Told { day: day(NOW), key: "q:ann".to_owned(), count: 6 }], "its own alone");
 }
@@ -73,7 +88,7 @@ fn nonsense_from_elsewhere_is_passed_over() {
         limits.charge(&Told { day: 0, key: key.to_owned(), count: 5 }, NOW);
     }
     limits.charge(&Told { day: day(NOW) - 1, key: "q:ann".to_owned(), count: 5 }, NOW);
-    assert!(limits.quota("ann", 1, NOW).is_ok(), "another day's quota");
+    assert!(limits.quota("ann", USER, 1, NOW).is_ok(), "another day's quota");
 }
 
 #[test]

@@ -11,9 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::audit::somebody;
+use super::audit::{event_at, operator, somebody};
 use super::callers::Holder;
 use super::door::Visitor;
+use super::password::shut_out_all;
 use super::{Caller, Engine, tokens};
 use crate::domain::account::{Account, Role, check_password, email_key};
 use crate::domain::audit::AuditAction;
@@ -158,7 +159,8 @@ async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp)
     Ok(holder)
 }
 
-/// Makes an account that is confirmed from the start; `None` if the address is taken.
+/// Makes an account that is confirmed from the start, for whoever has access to the machine; `None` if the address is
+/// taken.
 ///
 /// # Errors
 /// If the address or the password is not acceptable, or the database fails.
@@ -182,23 +184,29 @@ pub async fn create_account(
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let added = tx.insert_account(&NewAccount { account: account.clone(), email_key: key, password_hash }).await?;
+    if added {
+        let event = event_at(now, &operator(), AuditAction::AccountMade);
+        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+    }
     tx.commit().await?;
     Ok(added.then_some(account))
 }
 
-/// Gives an account another password and ends its sessions; `false` if the address is unknown.
+/// Gives an account another password, for whoever has access to the machine, and shuts out all who were let in by the old
+/// one, API tokens included; `false` if the address is unknown.
 ///
 /// # Errors
 /// If the password is not acceptable, or the database fails.
-pub async fn set_password(store: &crate::store::Store, email: &str, password: String) -> Result<bool> {
+pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &str, password: String) -> Result<bool> {
     let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
     check_password(&password)?;
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let changed = tx.set_password(&key, &password_hash).await?;
     if let Some((account, _)) = tx.account_by_email(&key).await? {
-        tx.end_sessions(&account.id, None).await?;
-        tx.drop_mail_tokens(&account.id).await?;
+        let event = event_at(now, &operator(), AuditAction::PasswordReset);
+        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        shut_out_all(&mut tx, &account.id, &operator(), now).await?;
     }
     tx.commit().await?;
     Ok(changed)

@@ -154,7 +154,7 @@ mod tests {
             LetterKind::Change { account: AccountId::new("a") },
         ] {
             for language in [Language::English, Language::Chinese] {
-                let letter = Letter { kind: kind.clone(), to: "a&'b@example.org".to_owned(), language };
+                let letter = Letter { kind: kind.clone(), to: "a&'b@example.org".to_owned(), language, origin: None };
                 let mail = text(&letter, "https://push.example.org", "t0ken");
                 assert_eq!(mail.subject.is_ascii(), language == Language::English, "{}", mail.subject);
                 assert!(mail.text.contains("https://push.example.org") && mail.text.contains("a&'b@example.org"));

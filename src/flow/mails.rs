@@ -3,14 +3,18 @@
 //! the token in the link, are settled when it is sent: so asking costs and tells the same whoever has an account, and
 //! no token lies in the queue.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::audit::somebody;
 use super::mail_texts::{self, Text};
 use crate::domain::account::MailPurpose;
 use crate::domain::agenda::lane;
+use crate::domain::audit::AuditAction;
 use crate::domain::delivery::{Mail, Outgoing, Relay};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::language::Language;
@@ -43,6 +47,9 @@ pub struct Letter {
     /// The address, as accounts are compared.
     pub to: String,
     pub language: Language,
+    /// The address that it was asked for from.
+    #[serde(default)]
+    pub origin: Option<IpAddr>,
 }
 
 /// What a mail is about.
@@ -121,6 +128,11 @@ pub async fn write(engine: &Engine, task: &Claimed) -> Result<Written> {
         Some(token) => {
             let secret = new_token();
             tx.insert_mail_token(&TokenHash::of(&secret), token).await?;
+            // Only here is it known that the address is somebody's. A mail that is sent again was asked for once.
+            if token.purpose == MailPurpose::Reset && task.attempt == 1 {
+                let event = engine.event(&somebody(None, letter.origin), AuditAction::PasswordResetAsked);
+                tx.audit(&event.concerning(&token.account)).await?;
+            }
             secret
         }
         None => String::new(),

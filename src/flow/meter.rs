@@ -1,7 +1,7 @@
 //! What a push counts for: the rates of the Pusher and of its owner, and the day's quota of whoever pays for its tasks.
-//! Administrators pay nothing: limits are for other people's accounts.
+//! Administrators pay nothing, unless a quota is set for them: limits are for other people's accounts.
 
-use super::limits::unless_admin;
+use super::known::{known, unless_admin};
 use super::pushers::owner;
 use super::{Caller, Engine};
 use crate::domain::id::{AccountId, PusherId};
@@ -53,11 +53,10 @@ impl<'a> Spent<'a> {
     /// Counts tasks.
     ///
     /// # Errors
-    /// `Limited` if the day's quota has no room for all of them.
+    /// `Limited` if the day's quota has no room for all of them; if the database fails.
     pub async fn take(engine: &'a Engine, payer: AccountId, tasks: usize, now: Timestamp) -> Result<Self> {
-        let taken = engine.limits.quota(payer.as_str(), tasks, now);
-        let tasks = if taken.is_ok() { tasks } else { 0 };
-        unless_admin(engine, &payer, taken).await?;
+        let known = known(engine, &payer, now).await?;
+        let tasks = engine.limits.quota(payer.as_str(), known, tasks, now)?;
         Ok(Self { engine, payer, tasks })
     }
 

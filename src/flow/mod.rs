@@ -8,6 +8,7 @@ pub mod edit;
 pub mod enroll;
 mod idempotency;
 pub mod invite;
+pub mod known;
 pub mod limits;
 pub mod login;
 mod mail_texts;

@@ -1,16 +1,23 @@
 //! Changing a password, with the old one or by mail.
 
+use std::net::IpAddr;
+
+use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::enroll::send_letter;
 use super::login::{Turn, prove};
 use super::mails::LetterKind;
 use super::{Caller, Engine};
 use crate::domain::account::{MailPurpose, check_password};
+use crate::domain::audit::{AuditAction, Who};
+use crate::domain::id::AccountId;
 use crate::domain::language::Language;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::TokenHash;
+use crate::store::{TokenHash, Tx};
 
-/// Gives the caller another password, and ends all other sessions; answers how many.
+/// Gives the caller another password, and ends all other sessions; answers how many. API tokens stay: whoever changes it
+/// knew the old one.
 ///
 /// # Errors
 /// If the old password is wrong, the new one is not acceptable, or too many wrong ones were tried.
@@ -22,6 +29,8 @@ pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, 
     tx.set_password_of(&caller.account.id, &hash).await?;
     tx.drop_mail_tokens(&caller.account.id).await?;
     let ended = tx.end_sessions(&caller.account.id, Some(&caller.token)).await?;
+    let id = caller.account.id.as_str();
+    tx.audit(&engine.event(&caller.who(), AuditAction::PasswordChanged).to(id, "")).await?;
     tx.commit().await?;
     Ok(ended)
 }
@@ -36,10 +45,11 @@ pub async fn ask_reset(engine: &Engine, email: &str, language: Language, visitor
 }
 
 /// Sets a password by a token from a mail, once, and ends all sessions. Whoever read the mail has proved the address.
+/// API tokens are withdrawn: somebody else may have had the password, and have made some.
 ///
 /// # Errors
 /// `NotFound` if the token is not known, was used or has ended; if the password is not acceptable.
-pub async fn reset(engine: &Engine, token: &str, password: String) -> Result<()> {
+pub async fn reset(engine: &Engine, token: &str, password: String, origin: Option<IpAddr>) -> Result<()> {
     check_password(&password)?;
     let unknown = || Error::NotFound("reset_token");
     let hash = TokenHash::of(token);
@@ -54,9 +64,26 @@ pub async fn reset(engine: &Engine, token: &str, password: String) -> Result<()>
     if !tx.spend_mail_token(&hash).await? {
         return Err(unknown());
     }
+    let who = somebody(Some(found.account.clone()), origin);
     tx.set_password_of(&found.account, &password_hash).await?;
-    tx.confirm_account(&found.account, None, now).await?;
-    tx.drop_mail_tokens(&found.account).await?;
-    tx.end_sessions(&found.account, None).await?;
+    if tx.confirm_account(&found.account, None, now).await? {
+        tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+    }
+    tx.audit(&event_at(now, &who, AuditAction::PasswordReset).to(found.account.as_str(), "")).await?;
+    shut_out_all(&mut tx, &found.account, &who, now).await?;
     tx.commit().await
+}
+
+/// After a password was set by who did not know the old one: nothing holds any more that was got with the old one.
+///
+/// # Errors
+/// If the database fails.
+pub async fn shut_out_all(tx: &mut Tx, account: &AccountId, who: &Who, now: Timestamp) -> Result<()> {
+    tx.drop_mail_tokens(account).await?;
+    tx.end_sessions(account, None).await?;
+    for (id, name) in tx.delete_api_tokens_of(account).await? {
+        let event = event_at(now, who, AuditAction::TokenWithdrawn);
+        tx.audit(&event.concerning(account).to(&id, &name)).await?;
+    }
+    Ok(())
 }

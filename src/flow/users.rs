@@ -3,9 +3,11 @@
 //! An account goes with all that is its own: Pushers, tokens, sessions, codes, tasks. While Pushers of others are built on
 //! its shared ones it cannot go; what is shared and unused goes with it.
 
+use super::audit::event_at;
 use super::door::Visitor;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
+use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -34,7 +36,8 @@ pub struct UserChange {
 /// `Forbidden` unless the caller is an admin; if the account is not there, or is the last admin.
 pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
     caller.must_be_admin()?;
-    let user = set_standing(&engine.store, engine.clock.now(), id, change).await?;
+    let user = set_standing(&engine.store, engine.clock.now(), &caller.who(), id, change).await?;
+    engine.limits.forget(id);
     if user.disabled_at.is_some() {
         for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
             engine.pushers.forget(&pusher);
@@ -48,7 +51,13 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
 ///
 /// # Errors
 /// If the account is not there, or is the last admin.
-pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
+pub async fn set_standing(
+    store: &Store,
+    now: Timestamp,
+    who: &Who,
+    id: &AccountId,
+    change: &UserChange,
+) -> Result<UserRecord> {
     let mut tx = store.write().await?;
     tx.alone_with_admins().await?;
     let before = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
@@ -71,8 +80,29 @@ pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change:
         tx.tell_changed(&pusher).await?;
     }
     let after = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
+    for (action, what) in changes(&before, &after) {
+        tx.audit(&event_at(now, who, action).concerning(id).to(id.as_str(), &what)).await?;
+    }
     tx.commit().await?;
     Ok(after)
+}
+
+/// What has changed, for the record.
+fn changes(before: &UserRecord, after: &UserRecord) -> Vec<(AuditAction, String)> {
+    let mut changes = Vec::new();
+    if before.role != after.role {
+        changes.push((AuditAction::AccountChanged, format!("role={}", after.role.as_str())));
+    }
+    if before.quota != after.quota {
+        let quota = after.quota.map_or("null".to_owned(), |quota| quota.to_string());
+        changes.push((AuditAction::AccountChanged, format!("quota={quota}")));
+    }
+    match (before.disabled_at, after.disabled_at) {
+        (None, Some(_)) => changes.push((AuditAction::AccountDisabled, String::new())),
+        (Some(_), None) => changes.push((AuditAction::AccountEnabled, String::new())),
+        _ => {}
+    }
+    changes
 }
 
 /// The caller leaves, and takes all along; answers how many tasks were revoked.
@@ -81,7 +111,7 @@ pub async fn set_standing(store: &Store, now: Timestamp, id: &AccountId, change:
 /// If the password is wrong, others build on the caller's Pushers, or the caller is the last admin.
 pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<u64> {
     prove(engine, caller, password, visitor).await?;
-    remove(engine, &caller.account.id, false).await
+    remove(engine, caller, &caller.account.id, false).await
 }
 
 /// An admin removes an account; answers how many tasks were revoked.
@@ -90,11 +120,11 @@ pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: 
 /// `Forbidden` unless the caller is an admin; otherwise as `leave`.
 pub async fn expel(engine: &Engine, caller: &Caller, id: &AccountId) -> Result<u64> {
     caller.must_be_admin()?;
-    remove(engine, id, true).await
+    remove(engine, caller, id, true).await
 }
 
 /// Dependents are told only to who may see them.
-async fn remove(engine: &Engine, id: &AccountId, sees_all: bool) -> Result<u64> {
+async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool) -> Result<u64> {
     let mut tx = engine.store.edit().await?;
     tx.alone_with_admins().await?;
     let user = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
@@ -118,6 +148,8 @@ async fn remove(engine: &Engine, id: &AccountId, sees_all: bool) -> Result<u64> 
     } else {
         tx.remove_account(id, engine.clock.now()).await?;
     }
+    let event = engine.event(&caller.who(), AuditAction::AccountDeleted);
+    tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
     tx.commit().await?;
     for pusher in &pushers {
         engine.pushers.forget(pusher);

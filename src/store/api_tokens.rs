@@ -98,6 +98,15 @@ impl Tx {
         Ok(gone.map(|(name,)| name))
     }
 
+    /// Withdraws all API tokens of an account; answers their ids and names.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn delete_api_tokens_of(&mut self, holder: &AccountId) -> Result<Vec<(String, String)>> {
+        Ok(on!(self, conn => sqlx::query_as("DELETE FROM api_token WHERE account_id = $1 RETURNING id, name")
+            .bind(holder.as_str().to_owned()).fetch_all(conn).await)?)
+    }
+
     /// Notes that an API token was used.
     ///
     /// # Errors

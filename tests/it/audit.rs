@@ -72,6 +72,7 @@ async fn what_is_done_to_pushers_is_recorded() {
 async fn logins_are_recorded_and_failed_ones_too() {
     let world = World::start().await;
     let email = world.registered("ann", Role::User).await;
+    world.clock.advance(1);
     let login = async |email: &str, password: &str| {
         let credentials = json!({ "email": email, "password": password });
         world.anonymous().post("/account/user/login/", credentials).await.into_data()
@@ -83,12 +84,13 @@ async fn logins_are_recorded_and_failed_ones_too() {
     let token = text(&login(&email, PASSWORD).await["token"]);
     let ann = world.anonymous().with_token(Some(&token));
     let own = audit(&ann, "").await;
-    assert_eq!(own.len(), 2, "{own:?}");
+    assert_eq!(own.len(), 3, "{own:?}");
     assert_eq!((&own[0]["action"], &own[0]["actor_id"]), (&json!("login"), &own[0]["account_id"]));
     assert_eq!((&own[1]["action"], &own[1]["actor_id"]), (&json!("login_failed"), &Value::Null));
     assert_eq!((&own[1]["account_id"], &own[1]["origin"]), (&own[0]["account_id"], &json!("127.0.0.1")));
     let all = audit(&world.admin().await, "").await;
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
+    assert_eq!((&all[3]["action"], &all[3]["origin"]), (&json!("account_made"), &json!("cli")));
     assert_eq!((&all[1]["action"], &all[1]["account_id"]), (&json!("login_failed"), &Value::Null));
     let all = json!(all).to_string();
     assert!(!all.contains("passw0rd") && !all.contains("wrong") && !all.contains(&token), "{all}");

@@ -43,9 +43,17 @@ async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
     assert_eq!(login(&nobody, "ann@example.com").await, None);
     assert_eq!(printed(program.run(&["admin", "enable", "ann@example.com"]).await), "enabled ann@example.com\n");
     let token = login(&nobody, "ann@example.com").await.expect("a token");
+    let ann = server.client(Some(&token));
+    let record = ann.get("/audit/").await.into_data();
+    let events = record["items"].as_array().unwrap().iter().rev();
+    let by_hand: Vec<_> = events.filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
+    assert_eq!(by_hand, ["account_confirmed", "account_disabled", "account_enabled"]);
+    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
     let changed = program.run_with(&["admin", "set-password", "ann@example.com"], "a new password\n").await;
     assert_eq!(printed(changed), "changed the password of ann@example.com\n");
-    assert_eq!(server.client(Some(&token)).get("/preset/").await.refusal(), (401, "token_invalid"));
+    for token in [Some(&*token), made["token"].as_str()] {
+        assert_eq!(server.client(token).get("/preset/").await.refusal(), (401, "token_invalid"));
+    }
 }
 
 #[tokio::test]

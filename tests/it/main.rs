@@ -40,6 +40,8 @@ mod push;
 mod push_token;
 mod pusher;
 mod queue;
+mod quota;
+mod record;
 mod revoke;
 mod revoke_race;
 mod rotate;

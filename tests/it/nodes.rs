@@ -45,6 +45,7 @@ on_postgres!(
     a_node_that_was_cut_off_hears_again,
     clocks_are_put_right,
     one_key_is_one_push_at_whichever_node,
+    a_quota_of_an_account_is_noticed_everywhere,
 );
 
 /// A node with its receiver, and another.
@@ -216,4 +217,19 @@ async fn one_key_is_one_push_at_whichever_node() {
     assert_eq!(ids.len(), 1, "{ids:?}");
     scene.world.settle().await;
     assert_eq!(scene.sink.requests().len(), 1);
+}
+
+async fn a_quota_of_an_account_is_noticed_everywhere() {
+    let (scene, other) = two(World::builder()).await;
+    let admin = scene.world.admin().await;
+    let there = other.here(&scene.ann);
+    there.pushed(&scene.hook, json!({})).await;
+    let path = "/account/user/account-of-ann/";
+    admin.patch(path, json!({ "quota": 0 })).await.data();
+    other.forward(5_000);
+    assert_eq!(there.push(&scene.hook, json!({})).await.code(), "quota_exceeded");
+    admin.patch(path, json!({ "quota": null })).await.data();
+    // Twice as long: the clock may have been put right since.
+    other.forward(10_000);
+    there.pushed(&scene.hook, json!({})).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::client::Answer;
+use crate::support::client::{Answer, Client};
 use crate::support::newcomer::House;
 use crate::support::world::{PASSWORD, both};
 
@@ -27,6 +27,12 @@ async fn reset(house: &House, token: &str, password: &str) -> Answer {
     house.world.anonymous().post("/account/password/reset/confirm/", body).await
 }
 
+/// A program of somebody's, with an API token.
+async fn script(ann: &Client) -> Client {
+    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
+    ann.with_token(made["token"].as_str())
+}
+
 /// The token in the newest mail.
 async fn token(house: &House, email: &str) -> String {
     let mails = house.mails_to(email).await;
@@ -40,6 +46,7 @@ async fn a_changed_password_ends_the_other_sessions() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
+    let script = script(&ann).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "password": new });
     for (old, new, fault) in [(OTHER, OTHER, ("password", "wrong")), (PASSWORD, "short", ("password", "too_short"))] {
         assert_eq!(ann.patch("/account/password/", change(old, new)).await.faults(), [fault]);
@@ -47,6 +54,7 @@ async fn a_changed_password_ends_the_other_sessions() {
     let changed = ann.patch("/account/password/", change(PASSWORD, OTHER)).await;
     assert_eq!(changed.data(), &json!({ "ended_sessions": 1 }));
     ann.get("/account/user/").await.data();
+    script.get("/account/user/").await.data();
     assert_eq!(elsewhere.get("/account/user/").await.refusal(), (401, "token_invalid"));
     assert!(house.login(ANN, PASSWORD).await.is_none());
     assert!(house.login(ANN, OTHER).await.is_some());
@@ -55,11 +63,14 @@ async fn a_changed_password_ends_the_other_sessions() {
 async fn a_forgotten_password_is_reset_by_mail() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
+    let script = script(&ann).await;
+    script.get("/account/user/").await.data();
     ask(&house, " ANN@example.com").await.data();
     let token = token(&house, ANN).await;
     assert_eq!(reset(&house, &token, "short").await.faults(), [("password", "too_short")]);
     reset(&house, &token, OTHER).await.data();
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"), "all sessions have ended");
+    assert_eq!(script.get("/account/user/").await.refusal(), (401, "token_invalid"), "who knows who made it");
     assert!(house.login(ANN, PASSWORD).await.is_none());
     assert!(house.login(ANN, OTHER).await.is_some());
 }
