@@ -151,7 +151,11 @@ impl Install {
     /// Adds sealed rows: tasks that wait for a day far away, Presets, answers.
     async fn fill(&self, tasks: usize, others: usize) {
         let sealer = Sealer::new(&SecretKey::parse(&self.key("secret.key")).expect("a key"));
-        self.run("INSERT INTO account VALUES ('ann', 'a@b.c', 'a@b.c', 'none', 'user', 1, NULL, 1)").await;
+        self.run(
+            "INSERT INTO account (id, email, email_key, password_hash, role, confirmed_at, created_at)
+             VALUES ('ann', 'a@b.c', 'a@b.c', 'none', 'user', 1, 1)",
+        )
+        .await;
         let params = json!({ "endpoint": "http://127.0.0.1:1/", "content": "c".repeat(200) }).to_string();
         for (column, count, before, after) in [
             (
