@@ -244,6 +244,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         allow,
         connect_timeout: config.delivery.connect_timeout(),
         attempt_timeout: tuning.attempt_timeout,
+        idle_per_host: config.delivery.per_host,
         ..SenderConfig::default()
     })?;
     let store = open_store(config).await?;

@@ -163,6 +163,22 @@ impl Agenda {
         picked.into_iter().map(|(lane, most)| (lane.to_string(), i64::try_from(most).unwrap_or(i64::MAX))).collect()
     }
 
+    /// Takes a place for a task that is due as it is made, if nothing waits for that place; false if it has to wait.
+    pub fn admit(&mut self, lane: &str, now: i64) -> bool {
+        let (owner, host) = parts(lane);
+        let waits = match self.lanes.get(lane).map(|lane| lane.place) {
+            Some(Place::Ready | Place::Parked) => true,
+            Some(Place::Timer(due)) => due <= now,
+            Some(Place::Nowhere) | None => false,
+        };
+        let others_wait = !self.queue.is_empty() || self.hosts.get(host).is_some_and(|host| !host.parked.is_empty());
+        if waits || others_wait || self.lane_room(lane) == 0 || self.owner_room(owner) == 0 {
+            return false;
+        }
+        self.claimed(lane, 1, None);
+        true
+    }
+
     /// A claim gave so many tasks of a lane, whose next one is due at `next_due`.
     pub fn claimed(&mut self, name: &str, count: usize, next_due: Option<i64>) {
         if let Some(due) = next_due {

@@ -27,6 +27,7 @@ pub mod retry;
 pub mod schedule;
 pub mod scope;
 pub mod shown;
+pub mod stock;
 pub mod task;
 pub mod time;
 #[cfg(test)]

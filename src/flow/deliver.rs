@@ -42,7 +42,7 @@ pub fn interrupted(engine: &Engine, task: &Claimed) -> Finish {
 
 async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
     if task.service == mails::SERVICE {
-        return own_mail(engine, task).await;
+        return Box::pin(own_mail(engine, task)).await;
     }
     let Some(service) = engine.catalogue.get(&task.service) else {
         return never(task, "service_unknown", "the Service is no longer there");
@@ -57,7 +57,7 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
         Ok(outgoing) => outgoing,
         Err(problem) => return never(task, "not_renderable", &redactor.redact(&problem.to_string())),
     };
-    match engine.sender.send(&outgoing).await {
+    match engine.sender.send(outgoing).await {
         Ok(answer) => judged(&service, answer, now, &redactor),
         Err(failure) => failed(&service, &failure, &redactor),
     }
@@ -79,7 +79,7 @@ async fn own_mail(engine: &Engine, task: &Claimed) -> Report {
             return later("internal_error", "the mail could not be written");
         }
     };
-    match engine.sender.send(&outgoing).await {
+    match engine.sender.send(outgoing).await {
         Ok(answer) => Report { outcome: Outcome::Sent, status: Some(answer.status), response: None },
         Err(failure) => {
             let (code, message) = (format!("mail:{}", failure.code), failure.message.clone());

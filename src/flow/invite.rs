@@ -150,7 +150,7 @@ async fn verify(engine: &Engine, captcha: &Captcha, proof: Option<&str>) -> Resu
         body: body.into_bytes(),
     };
     let busy = || Error::Busy { retry_after: std::time::Duration::from_secs(10) };
-    let answer = engine.sender.ask_operators(&request).await.map_err(|failure| {
+    let answer = engine.sender.ask_operators(request).await.map_err(|failure| {
         tracing::warn!(code = failure.code, "the reCAPTCHA verifier could not be asked: {}", failure.message);
         busy()
     })?;

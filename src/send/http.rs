@@ -17,8 +17,6 @@ use crate::domain::delivery::{Answer, Request, SendFailure};
 
 /// How long an idle connection is kept.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
-/// Idle connections kept for each host.
-const IDLE_PER_HOST: usize = 16;
 
 /// Headers that say how the message is framed or routed: this side alone writes them.
 const OWN_HEADERS: [&str; 9] = [
@@ -39,6 +37,7 @@ pub(super) struct HttpSender {
 }
 
 /// A request that has passed every check that needs no network.
+#[derive(Clone)]
 struct Prepared {
     method: Method,
     url: Url,
@@ -59,13 +58,13 @@ impl HttpSender {
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(KEEP_IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .pool_max_idle_per_host(config.idle_per_host)
             .build()
             .context("the HTTP client cannot be built")?;
         Ok(Self { client, config })
     }
 
-    pub(super) async fn send(&self, request: &Request) -> Result<Answer, SendFailure> {
+    pub(super) async fn send(&self, request: Request) -> Result<Answer, SendFailure> {
         let deadline = Instant::now() + self.config.attempt_timeout;
         let prepared = prepare(request)?;
         let late = |_| timed_out(self.config.attempt_timeout);
@@ -75,16 +74,21 @@ impl HttpSender {
         read.and_then(|answer| answer).map_err(|failure| SendFailure { status: Some(status), ..failure })
     }
 
-    /// The first response that is not a redirect to follow.
+    /// The first response that is not a redirect to follow. Only a GET follows any: repeating another method elsewhere
+    /// could do something twice.
     async fn final_response(&self, mut request: Prepared) -> Result<Response, SendFailure> {
+        if request.method != Method::GET {
+            check_address(&self.config.allow, &request.url)?;
+            return self.one_response(request).await;
+        }
         let mut followed = 0;
         loop {
             check_address(&self.config.allow, &request.url)?;
-            let response = self.one_response(&request).await.map_err(|failure| match failure.code {
+            let response = self.one_response(request.clone()).await.map_err(|failure| match failure.code {
                 "address_refused" if followed > 0 => redirect_refused("leads to an address that may not be reached"),
                 _ => failure,
             })?;
-            let Some(location) = redirect_target(&request.method, &response) else {
+            let Some(location) = redirect_target(&response) else {
                 return Ok(response);
             };
             if followed == self.config.max_redirects {
@@ -96,20 +100,21 @@ impl HttpSender {
         }
     }
 
-    async fn one_response(&self, request: &Prepared) -> Result<Response, SendFailure> {
-        let mut builder =
-            self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
-        if !request.body.is_empty() {
-            builder = builder.body(request.body.clone());
-        } else if !matches!(request.method, Method::GET | Method::HEAD) {
-            // Left to itself the client says nothing, and some servers insist (411).
+    async fn one_response(&self, request: Prepared) -> Result<Response, SendFailure> {
+        let Prepared { method, url, headers, body } = request;
+        // Left to itself the client says nothing of an empty body, and some servers insist (411).
+        let says_none = body.is_empty() && !matches!(method, Method::GET | Method::HEAD);
+        let mut builder = self.client.request(method, url).headers(headers);
+        if says_none {
             builder = builder.header(CONTENT_LENGTH, 0);
+        } else if !body.is_empty() {
+            builder = builder.body(body);
         }
         builder.send().await.map_err(|error| explain(&error.without_url()))
     }
 }
 
-fn prepare(request: &Request) -> Result<Prepared, SendFailure> {
+fn prepare(request: Request) -> Result<Prepared, SendFailure> {
     let method = Method::from_bytes(request.method.as_bytes()).ok().filter(|method| method != Method::CONNECT);
     let method = method.ok_or_else(|| invalid("its method is not valid"))?;
     let url = Url::parse(&request.url).map_err(|_| invalid("its address is not valid"))?;
@@ -134,7 +139,7 @@ fn prepare(request: &Request) -> Result<Prepared, SendFailure> {
             }
         }
     }
-    Ok(Prepared { method, url, headers, body: request.body.clone() })
+    Ok(Prepared { method, url, headers, body: request.body })
 }
 
 fn header_value(value: &str) -> Result<HeaderValue, SendFailure> {
@@ -163,9 +168,8 @@ fn check_address(allow: &Allow, url: &Url) -> Result<(), SendFailure> {
     allow.check_literal(&host).map_err(blocked)
 }
 
-/// Where a response sends a GET on to. Other methods take a redirect as their answer: repeating them elsewhere could
-/// do something twice.
-fn redirect_target<'a>(method: &Method, response: &'a Response) -> Option<&'a HeaderValue> {
+/// Where a response sends a GET on to.
+fn redirect_target(response: &Response) -> Option<&HeaderValue> {
     let redirects = [
         StatusCode::MOVED_PERMANENTLY,
         StatusCode::FOUND,
@@ -173,7 +177,7 @@ fn redirect_target<'a>(method: &Method, response: &'a Response) -> Option<&'a He
         StatusCode::TEMPORARY_REDIRECT,
         StatusCode::PERMANENT_REDIRECT,
     ];
-    if method != Method::GET || !redirects.contains(&response.status()) {
+    if !redirects.contains(&response.status()) {
         return None;
     }
     response.headers().get(LOCATION)

@@ -27,6 +27,9 @@ pub struct SenderConfig {
     pub max_answer: usize,
     /// How many redirects a GET follows.
     pub max_redirects: usize,
+    /// Idle connections that are kept for each host: as many as there may be attempts to it, or the others would be
+    /// opened anew time and again.
+    pub idle_per_host: usize,
     /// Sent unless the request brings its own.
     pub user_agent: String,
     /// Connections to one relay at a time; a mail past that waits, within its attempt.
@@ -49,6 +52,7 @@ impl Default for SenderConfig {
             attempt_timeout: Duration::from_secs(15),
             max_answer: 64 * 1024,
             max_redirects: 3,
+            idle_per_host: 32,
             user_agent: concat!("Fanfare/", env!("CARGO_PKG_VERSION")).to_owned(),
             mail_connections: 4,
             own_relay: None,
@@ -83,15 +87,15 @@ impl Sender {
         })
     }
 
-    /// Makes one attempt.
+    /// Makes one attempt. What it needs for a mail is kept apart: it is large, and most attempts are requests.
     ///
     /// # Errors
     ///
     /// No answer came, or the relay refused the mail. An HTTP answer of any status is an `Answer`.
-    pub async fn send(&self, outgoing: &Outgoing) -> Result<Answer, SendFailure> {
+    pub async fn send(&self, outgoing: Outgoing) -> Result<Answer, SendFailure> {
         match outgoing {
             Outgoing::Http(request) => self.http.send(request).await,
-            Outgoing::Mail(mail) => self.mail.send(mail).await,
+            Outgoing::Mail(mail) => Box::pin(self.mail.send(&mail)).await,
         }
     }
 
@@ -100,7 +104,7 @@ impl Sender {
     /// # Errors
     ///
     /// No answer came.
-    pub async fn ask_operators(&self, request: &Request) -> Result<Answer, SendFailure> {
+    pub async fn ask_operators(&self, request: Request) -> Result<Answer, SendFailure> {
         self.operators.send(request).await
     }
 }

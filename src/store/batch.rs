@@ -131,17 +131,24 @@ impl Writer {
                 waiting.push_back(entry);
             }
             let mut group = Group::next(&mut waiting);
+            let starts = group.admit(&self.signal);
             let due = group.due();
             let due = || due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at));
-            let committed = in_time(group.insert(&self.db)).await;
+            let committed = in_time(group.insert(&self.db, starts.as_ref())).await;
             match &committed {
                 Ok(()) => {
                     self.refuses.store(false, Ordering::Relaxed);
                     self.signal.announce(due());
+                    if let Some(starts) = starts {
+                        starts.go(&self.db, &self.signal).await;
+                    }
                 }
                 Err(error) => {
                     // They may be there even if the answer was lost; the agenda takes hints.
                     self.signal.note(due());
+                    if let Some(starts) = starts {
+                        starts.give_up(&self.signal);
+                    }
                     match error {
                         Error::Busy { .. } => self.refuses.store(true, Ordering::Relaxed),
                         _ => tracing::error!(

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::idempotency::{self, NewKey, Recorded};
 use super::rows::{MOST_ROWS, Rows};
+use super::start::Starts;
 use super::tasks::NewTask;
-use super::{Db, Tx, directly, on};
+use super::{Db, Signal, Tx, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::Result;
 
@@ -17,6 +18,14 @@ static INSERT: Rows = Rows::new(
     "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
      created_at) VALUES ",
     &[""; 11],
+    "",
+);
+
+/// The same where some of them run at once.
+static INSERT_STARTED: Rows = Rows::new(
+    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
+     created_at, attempt, worker, lease_until, started_at) VALUES ",
+    &[""; 15],
     "",
 );
 
@@ -100,6 +109,11 @@ impl Group {
         self.callers.len() + self.keyed.len()
     }
 
+    /// Has tasks run at once that can; those of pushes with a key are not known to be new.
+    pub(super) fn admit(&mut self, signal: &Signal) -> Option<Starts> {
+        Starts::admit(&mut self.tasks, signal)
+    }
+
     /// Each lane with a task that waits, and when its first one is due.
     pub(super) fn due(&self) -> HashMap<String, i64> {
         let mut lanes: HashMap<String, i64> = HashMap::new();
@@ -116,18 +130,18 @@ impl Group {
     }
 
     /// Inserts everything in one commit, except the pushes whose key is taken.
-    pub(super) async fn insert(&mut self, db: &Db) -> Result<()> {
+    pub(super) async fn insert(&mut self, db: &Db, starts: Option<&Starts>) -> Result<()> {
         let tasks = std::mem::take(&mut self.tasks);
         if self.keyed.is_empty() {
             return match tasks.is_empty() {
                 // Somebody wants to know whether it can be done at all.
                 true => db.try_write().await,
-                false => insert(db, tasks).await,
+                false => insert(db, tasks, starts).await,
             };
         }
         let mut tx = db.write().await?;
         let tasks = take_keys(&mut tx, db, tasks, &mut self.keyed).await?;
-        insert_within(&mut tx, db, tasks).await?;
+        insert_within(&mut tx, db, tasks, starts).await?;
         tx.commit().await
     }
 
@@ -183,36 +197,50 @@ fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
     keys
 }
 
+/// Binds the rows of a statement, of which those that run have these columns more.
+macro_rules! bind_tasks {
+    ($query:expr, $tasks:expr, $starts:expr) => {{
+        let mut query = $query;
+        for task in $tasks {
+            let runs = task.state == TaskState::Running;
+            query = bind_task!(query, task);
+            if let Some(starts) = $starts {
+                query = query
+                    .bind(i64::from(runs))
+                    .bind(runs.then(|| starts.worker().to_owned()))
+                    .bind(runs.then(|| starts.lease_until().0))
+                    .bind(runs.then_some(starts.now.0));
+            }
+        }
+        query
+    }};
+}
+
+/// The statement for so many rows.
+fn text(db: &Db, rows: usize, starts: Option<&Starts>) -> &'static str {
+    if starts.is_some() { INSERT_STARTED.text(db, rows) } else { INSERT.text(db, rows) }
+}
+
 /// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
-async fn insert(db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+async fn insert(db: &Db, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result<()> {
     if tasks.len() > MOST_ROWS {
         let mut tx = db.write().await?;
-        insert_within(&mut tx, db, tasks).await?;
+        insert_within(&mut tx, db, tasks, starts).await?;
         return tx.commit().await;
     }
-    let text = INSERT.text(db, tasks.len());
-    directly!(db, conn => {
-        let mut query = sqlx::query::<Dialect>(text);
-        for task in tasks {
-            query = bind_task!(query, task);
-        }
-        query.execute(conn).await.map(drop)
-    })?;
+    let text = text(db, tasks.len(), starts);
+    directly!(db, conn => bind_tasks!(sqlx::query::<Dialect>(text), tasks, starts).execute(conn).await.map(drop))?;
     Ok(())
 }
 
-async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>) -> Result<()> {
+async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result<()> {
     let mut left = tasks.len();
     let mut tasks = tasks.into_iter();
     while left > 0 {
         let rows = left.min(MOST_ROWS);
-        let text = INSERT.text(db, rows);
+        let text = text(db, rows, starts);
         on!(&mut *tx, conn => {
-            let mut query = sqlx::query::<Db>(text);
-            for task in tasks.by_ref().take(rows) {
-                query = bind_task!(query, task);
-            }
-            query.execute(conn).await.map(drop)
+            bind_tasks!(sqlx::query::<Db>(text), tasks.by_ref().take(rows), starts).execute(conn).await.map(drop)
         })?;
         left -= rows;
     }

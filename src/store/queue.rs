@@ -9,10 +9,13 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
 use super::trouble::in_time;
-use super::{Db, Store, Tx, directly, on};
+use super::{Db, NewTask, Signal, Store, Tx, directly, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+
+/// From how many bytes on sealed parameters are read only when there is room for them. Stands in the claims as well.
+pub(super) const LARGE: usize = 32_768;
 
 /// A task that this worker now holds.
 #[derive(Debug, Clone)]
@@ -33,6 +36,25 @@ pub struct Claimed {
     pub attempt_base: i64,
     /// What is known of earlier attempts, as JSON.
     pub attempt_log: String,
+}
+
+impl Claimed {
+    /// A task that is claimed as it is recorded.
+    pub(super) fn first(task: &NewTask) -> Self {
+        Self {
+            id: task.id.clone(),
+            owner: task.owner.clone(),
+            pusher_id: task.pusher_id.clone(),
+            service: task.service.clone(),
+            fallback: task.fallback,
+            lane: task.lane.clone(),
+            run_at: task.run_at,
+            payload: task.payload.clone(),
+            attempt: 1,
+            attempt_base: 0,
+            attempt_log: "[]".to_owned(),
+        }
+    }
 }
 
 /// What one lane gave.
@@ -258,15 +280,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_off(&self, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
-        let changed = directly!(&self.db, conn => sqlx::query(
-            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
-             WHERE id = $2 AND worker = $3 AND attempt = $4")
-            .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
-            .execute(conn).await.map(|done| done.rows_affected()))?;
-        if changed == 1 {
-            self.signal.note([(task.lane.as_str(), run_at.0)]);
-        }
-        Ok(())
+        put_off(&self.db, &self.signal, worker, task, run_at).await
     }
 
     /// When the next waiting task of each of these lanes is due; a lane without any is left out. Reads beside the writer,
@@ -460,6 +474,19 @@ impl Tx {
             }
         }
     }
+}
+
+/// See `Store::put_off`.
+pub(super) async fn put_off(db: &Db, signal: &Signal, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
+    let changed = directly!(db, conn => sqlx::query(
+        "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
+         WHERE id = $2 AND worker = $3 AND attempt = $4")
+        .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
+        .execute(conn).await.map(|done| done.rows_affected()))?;
+    if changed == 1 {
+        signal.note([(task.lane.as_str(), run_at.0)]);
+    }
+    Ok(())
 }
 
 fn push_of(id: &TaskId) -> Result<PushId> {

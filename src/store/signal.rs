@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::herald::Outbox;
+use super::start::Intake;
 use crate::domain::agenda::{Agenda, Limits};
 
 /// The agenda of this node and the bell beside it.
@@ -14,12 +15,23 @@ pub struct Signal {
     outbox: Arc<Outbox>,
     /// Whether there may be other nodes to tell.
     shared: bool,
+    intake: Mutex<Option<Intake>>,
 }
 
 impl Signal {
     /// An empty agenda; `shared` if there may be other nodes to tell.
     pub fn new(limits: Limits, shared: bool) -> Self {
-        Self { agenda: Mutex::new(Agenda::new(limits)), bell: Notify::new(), outbox: Arc::default(), shared }
+        let agenda = Mutex::new(Agenda::new(limits));
+        Self { agenda, bell: Notify::new(), outbox: Arc::default(), shared, intake: Mutex::default() }
+    }
+
+    /// From now on tasks may start as they are recorded; with `None` all of them wait to be claimed.
+    pub fn set_intake(&self, intake: Option<Intake>) {
+        *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = intake;
+    }
+
+    pub(super) fn intake(&self) -> Option<Intake> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What goes to the other nodes.

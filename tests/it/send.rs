@@ -35,7 +35,7 @@ fn with_headers(request: Request, headers: &[(&str, &str)]) -> Request {
 }
 
 async fn send(sender: &Sender, request: Request) -> Result<Answer, SendFailure> {
-    sender.send(&Outgoing::Http(request)).await
+    sender.send(Outgoing::Http(request)).await
 }
 
 async fn get(sender: &Sender, url: impl Into<String>) -> Result<Answer, SendFailure> {

@@ -36,7 +36,7 @@ fn mail(relay: Relay) -> Mail {
 }
 
 async fn send(sender: &Sender, mail: Mail) -> Result<Answer, SendFailure> {
-    sender.send(&Outgoing::Mail(Box::new(mail))).await
+    sender.send(Outgoing::Mail(Box::new(mail))).await
 }
 
 #[tokio::test]

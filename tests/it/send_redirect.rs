@@ -18,7 +18,7 @@ fn redirect(status: u16, to: &str) -> Play {
 
 async fn send(sender: &Sender, method: &str, url: String) -> Result<Answer, SendFailure> {
     let headers = vec![("x-gotify-key".to_owned(), "hunter2".to_owned())];
-    sender.send(&Outgoing::Http(Request { method: method.to_owned(), url, headers, body: Vec::new() })).await
+    sender.send(Outgoing::Http(Request { method: method.to_owned(), url, headers, body: Vec::new() })).await
 }
 
 async fn refused(sink: &HttpSink, to: &str) -> String {

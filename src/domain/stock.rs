@@ -1,0 +1,209 @@
+//! Tasks that are claimed before there is a place for them, so that a lane whose deliveries go quickly need not ask the
+//! database for every few of them.
+//!
+//! How many it holds of a lane follows from how fast they went: none until a lane has shown that it flows, and none any
+//! more once some had to be given back. A task in stock counts as running, and cannot be revoked: it must be gone soon.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Most and fewest tasks of a flowing lane.
+const MOST: usize = 64;
+const FEWEST: usize = 8;
+/// A lane flows if what one claim gave was used up within so many milliseconds.
+const FLOWS_MS: i64 = 100;
+
+/// What is claimed ahead, by lane.
+#[derive(Debug)]
+pub struct Stock<T> {
+    shelves: HashMap<String, Shelf<T>>,
+    held: usize,
+    /// Most tasks of all lanes together.
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Shelf<T> {
+    tasks: VecDeque<T>,
+    /// When they were claimed, in milliseconds.
+    since: i64,
+    /// Whether that claim left more behind, as like as not.
+    more: bool,
+    /// How many the next claim may take ahead.
+    ahead: usize,
+}
+
+/// What is left of a lane that is due now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// More, in stock or in the database as like as not.
+    Some,
+    /// Nothing that is known of.
+    Unknown,
+}
+
+impl<T> Stock<T> {
+    /// An empty one, for at most so many tasks.
+    pub fn new(most: usize) -> Self {
+        Self { shelves: HashMap::new(), held: 0, most }
+    }
+
+    /// How many tasks of a lane to claim beyond those that can start.
+    pub fn ahead(&self, lane: &str) -> usize {
+        self.shelves.get(lane).map_or(0, |shelf| shelf.ahead).min(self.most - self.held)
+    }
+
+    /// Puts away what a claim gave beyond what could start; `more` if it gave all that it was asked for.
+    pub fn put(&mut self, lane: &str, surplus: impl IntoIterator<Item = T>, more: bool, now: i64) -> Left {
+        let mut tasks: VecDeque<T> = surplus.into_iter().collect();
+        self.held += tasks.len();
+        match self.shelves.get_mut(lane) {
+            Some(shelf) => {
+                let flows = (0..=FLOWS_MS).contains(&(now - shelf.since));
+                shelf.ahead = if flows { (shelf.ahead * 2).clamp(FEWEST, MOST) } else { 0 };
+                shelf.tasks.append(&mut tasks);
+                (shelf.since, shelf.more) = (now, more);
+            }
+            None if more || !tasks.is_empty() => {
+                self.shelves.insert(lane.to_owned(), Shelf { tasks, since: now, more, ahead: 0 });
+            }
+            None => {}
+        }
+        self.left(lane)
+    }
+
+    /// Up to so many tasks of a lane, those first that were claimed first.
+    pub fn take(&mut self, lane: &str, most: usize) -> (Vec<T>, Left) {
+        let Some(shelf) = self.shelves.get_mut(lane) else { return (Vec::new(), Left::Unknown) };
+        let taken: Vec<T> = shelf.tasks.drain(..most.min(shelf.tasks.len())).collect();
+        self.held -= taken.len();
+        (taken, self.left(lane))
+    }
+
+    /// When the task was claimed that has been here longest.
+    pub fn oldest(&self) -> Option<i64> {
+        self.shelves.values().filter(|shelf| !shelf.tasks.is_empty()).map(|shelf| shelf.since).min()
+    }
+
+    /// Everything that was claimed at this time or before it: its lanes do not flow any more.
+    pub fn give_up(&mut self, until: i64) -> Vec<T> {
+        let mut given_up = Vec::new();
+        for shelf in self.shelves.values_mut().filter(|shelf| shelf.since <= until && !shelf.tasks.is_empty()) {
+            shelf.ahead = 0;
+            given_up.extend(shelf.tasks.drain(..));
+        }
+        self.held -= given_up.len();
+        self.shelves.retain(|_, shelf| shelf.more || !shelf.tasks.is_empty());
+        given_up
+    }
+
+    /// What is left of a lane; one with nothing is forgotten.
+    fn left(&mut self, lane: &str) -> Left {
+        match self.shelves.get(lane) {
+            Some(shelf) if shelf.more || !shelf.tasks.is_empty() => Left::Some,
+            _ => {
+                self.shelves.remove(lane);
+                Left::Unknown
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A claim of a lane without end, of which some can start; answers how many it took ahead.
+    fn claim(stock: &mut Stock<u32>, lane: &str, now: i64) -> usize {
+        let ahead = stock.ahead(lane);
+        let numbers = 0..u32::try_from(ahead).unwrap();
+        assert_eq!(stock.put(lane, numbers, true, now), Left::Some);
+        ahead
+    }
+
+    fn use_up(stock: &mut Stock<u32>, lane: &str) {
+        while !stock.take(lane, 5).0.is_empty() {}
+    }
+
+    #[test]
+    fn a_lane_that_flows_is_claimed_ahead_more_and_more() {
+        let mut stock = Stock::new(1000);
+        let mut taken = Vec::new();
+        for round in 0..7 {
+            taken.push(claim(&mut stock, "a", round * 50));
+            use_up(&mut stock, "a");
+        }
+        assert_eq!(taken, [0, 0, 8, 16, 32, 64, 64]);
+        assert_eq!(claim(&mut stock, "b", 350), 0, "another lane");
+        assert_eq!(claim(&mut stock, "a", 500), 64);
+        use_up(&mut stock, "a");
+        assert_eq!(claim(&mut stock, "a", 501), 0, "the claim before took long to be used up");
+    }
+
+    #[test]
+    fn the_clock_going_back_is_no_flow() {
+        let mut stock = Stock::new(1000);
+        claim(&mut stock, "a", 100);
+        claim(&mut stock, "a", 50);
+        assert_eq!(stock.ahead("a"), 0);
+    }
+
+    #[test]
+    fn what_is_given_up_comes_once_and_ends_the_flow() {
+        let mut stock = Stock::new(1000);
+        for now in 0..3 {
+            claim(&mut stock, "a", now);
+        }
+        assert_eq!(stock.oldest(), Some(2));
+        assert!(stock.give_up(1).is_empty(), "too young");
+        assert_eq!(stock.give_up(2), (0..8).collect::<Vec<_>>());
+        assert_eq!((stock.oldest(), stock.ahead("a"), stock.held), (None, 0, 0));
+        assert_eq!(stock.take("a", 9), (vec![], Left::Some), "the database has more");
+    }
+
+    #[test]
+    fn a_lane_of_which_nothing_is_left_is_forgotten() {
+        let mut stock = Stock::new(1000);
+        assert_eq!(stock.put("a", [], false, 0), Left::Unknown);
+        stock.put("a", [], true, 0);
+        assert_eq!(stock.put("a", [1, 2], false, 1), Left::Some);
+        assert_eq!(stock.take("a", 1), (vec![1], Left::Some));
+        assert_eq!(stock.take("a", 1), (vec![2], Left::Unknown));
+        assert!(stock.shelves.is_empty());
+        stock.put("b", [3], false, 0);
+        assert_eq!(stock.give_up(0), [3]);
+        assert!(stock.shelves.is_empty());
+    }
+
+    proptest! {
+        /// Nothing is lost or doubled, no lane's tasks change their order, and the bound holds.
+        #[test]
+        fn what_goes_in_comes_out_once(steps in proptest::collection::vec((0..3_usize, 0..100_usize, 0..200_i64), 0..60)) {
+            let lanes = ["a", "b", "c"];
+            let mut stock = Stock::new(100);
+            let (mut next, mut now) = (0, 0);
+            let mut seen = [-1, -1, -1_i64];
+            let mut out = 0;
+            for (lane, most, later) in steps {
+                now += later;
+                let (taken, _) = stock.take(lanes[lane], most);
+                if taken.is_empty() {
+                    let ahead = stock.ahead(lanes[lane]);
+                    let fresh: Vec<(usize, i64)> = (0..ahead).map(|number| (lane, next + i64::try_from(number).unwrap())).collect();
+                    next += i64::try_from(ahead).unwrap();
+                    stock.put(lanes[lane], fresh, most > 20, now);
+                }
+                let given_up = if later > 180 { stock.give_up(now - 150) } else { Vec::new() };
+                for (of, number) in taken.into_iter().chain(given_up) {
+                    prop_assert!(number > seen[of]);
+                    seen[of] = number;
+                    out += 1;
+                }
+                prop_assert!(stock.held <= 100);
+                prop_assert_eq!(stock.held, stock.shelves.values().map(|shelf| shelf.tasks.len()).sum::<usize>());
+                prop_assert_eq!(next, out + i64::try_from(stock.held).unwrap());
+            }
+        }
+    }
+}
