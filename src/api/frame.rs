@@ -39,10 +39,6 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The id of a request; endpoints find it among the request's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(pub String);
-
 /// What the frame needs to know.
 pub struct FrameOptions {
     /// The routes of the document.
@@ -118,8 +114,6 @@ impl<E: Endpoint> Endpoint for Frame<E> {
         let method = request.method().clone();
         let language = request.header(header::ACCEPT_LANGUAGE).map(Language::from_header).unwrap_or_default();
         let path = request.uri().path_and_query().cloned();
-        request.set_data(RequestId(id.clone()));
-        request.set_data(language);
         trim_slash(request.uri_mut());
 
         let logged = id.clone();
