@@ -140,7 +140,6 @@ impl<E: Endpoint> Endpoint for Frame<E> {
 impl<E: Endpoint> Frame<E> {
     /// The answer, whatever happens, and the pattern of the route that gave it.
     async fn answer(&self, mut request: Request) -> (Response, Option<Arc<str>>) {
-        let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let body_limit = self.options.body_limit;
         let admitted = self.options.gate.admit(&request);
         if let Some(address) = self.options.gate.client(&request) {
@@ -159,7 +158,7 @@ impl<E: Endpoint> Frame<E> {
             Ok(Err(error)) => {
                 let route = error.data::<PathPattern>().map(|pattern| pattern.0.clone());
                 let allowed = self.options.routes.methods(route.as_deref().unwrap_or_default());
-                (fault::answer(error, fault::Context { allowed, body_limit, has_token }), route)
+                (fault::answer(error, fault::Context { allowed, body_limit }), route)
             }
             Err(panic) => {
                 let cause = format!("an endpoint panicked: {}", panic_text(panic.as_ref()));
