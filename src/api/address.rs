@@ -80,12 +80,12 @@ impl Gate {
         Self { engine: None, proxies: Vec::new(), count_loopback: false, bodies: Bodies::new(0) }
     }
 
-    /// Counts a request. What is returned must be kept until it is answered.
+    /// Counts a request that comes from this address. What is returned must be kept until it is answered.
     ///
     /// # Errors
     /// 429 if its address has had too many, 503 if there is no room for its body.
-    pub fn admit(&self, request: &Request) -> Result<Room, ApiError> {
-        let (Some(engine), Some(address)) = (&self.engine, self.client(request)) else { return Ok(Room::default()) };
+    pub fn admit(&self, request: &Request, address: Option<IpAddr>) -> Result<Room, ApiError> {
+        let (Some(engine), Some(address)) = (&self.engine, address) else { return Ok(Room::default()) };
         let counts = self.count_loopback || !address.is_loopback();
         match engine.limits.address(number(address), engine.clock.now()) {
             Err(limited) if counts && !PROBES.contains(&request.uri().path()) => return Err(limited.into()),

@@ -141,8 +141,9 @@ impl<E: Endpoint> Frame<E> {
     /// The answer, whatever happens, and the pattern of the route that gave it.
     async fn answer(&self, mut request: Request) -> (Response, Option<Arc<str>>) {
         let body_limit = self.options.body_limit;
-        let admitted = self.options.gate.admit(&request);
-        if let Some(address) = self.options.gate.client(&request) {
+        let address = self.options.gate.client(&request);
+        let admitted = self.options.gate.admit(&request, address);
+        if let Some(address) = address {
             request.set_data(ClientAddress(address));
         }
         let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
