@@ -89,7 +89,7 @@ impl AuditApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<AuditView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         if page.after.as_ref().is_some_and(|id| id.len() != PushId::LEN) {
             return Err(ApiError::cursor_invalid());

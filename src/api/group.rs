@@ -178,7 +178,7 @@ impl GroupApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<GroupView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         own_page(&engine, &caller, &page, Some(PusherKind::Group), |pusher| match pusher {
             StoredPusher::Group(group) => Some(GroupView::new(group)),
@@ -197,7 +197,7 @@ impl GroupApi {
         auth: Auth,
         group: Input<CreateGroup>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let CreateGroup { name, pushers, param_map: map, redefine_content, strategy, protected } = group.0;
         let now = engine.clock.now();
         let group = Group {
@@ -279,7 +279,7 @@ impl GroupApi {
         /// Although others build on it; for admins.
         force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
         let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Group, force).await?;
         Ok(Reply(Removed::of(revoked_tasks)))
@@ -364,7 +364,7 @@ async fn edit_group(
     id: String,
     change: impl FnOnce(Group) -> Outcome<Group>,
 ) -> Result<Reply<GroupView>, ApiError> {
-    let caller = auth.caller(engine).await?;
+    let caller = auth.caller()?;
     let now = engine.clock.now();
     let changed = edit::change(engine, &caller, &PusherId::new(id), |pusher| {
         let StoredPusher::Group(before) = pusher else { return Err(Error::NotFound("group")) };

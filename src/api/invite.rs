@@ -134,7 +134,7 @@ impl InviteApi {
         let made = match kind {
             InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref(), origin(request)).await?,
             InviteKind::Referer | InviteKind::Admin => {
-                let caller = auth.caller(&engine).await?;
+                let caller = auth.caller()?;
                 invite::by_account(&engine, &caller, kind, wish).await?
             }
         };
@@ -156,7 +156,7 @@ impl InviteApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<InviteView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let everybody = all.0.unwrap_or(false);
         if everybody {
             caller.must_be_admin()?;
@@ -180,7 +180,7 @@ impl InviteApi {
         /// The code.
         which: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let code = read_code(&which.0).ok_or(Error::NotFound("invite"))?;
         invite::withdraw(&engine, &caller, &code).await?;
         Ok(Reply(Empty {}))

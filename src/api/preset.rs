@@ -110,7 +110,7 @@ impl PresetApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<PresetView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         own_page(&engine, &caller, &page, Some(PusherKind::Preset), |pusher| match pusher {
             StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
@@ -129,7 +129,7 @@ impl PresetApi {
         auth: Auth,
         preset: Input<CreatePreset>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let CreatePreset { name, base_pusher, params, redefine_content, protected } = preset.0;
         let now = engine.clock.now();
         let preset = Preset {
@@ -175,7 +175,7 @@ impl PresetApi {
         id: Path<String>,
         change: Input<ChangePreset>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let now = engine.clock.now();
         let changed = edit::change(&engine, &caller, &PusherId::new(id.0), |pusher| {
             let StoredPusher::Preset(before) = pusher else { return Err(Error::NotFound("preset")) };
@@ -213,7 +213,7 @@ impl PresetApi {
         /// Although others build on it; for admins.
         force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
         let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Preset, force).await?;
         Ok(Reply(Removed::of(revoked_tasks)))

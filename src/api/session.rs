@@ -98,7 +98,7 @@ impl SessionApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<SessionView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let before = time_and_key(&page)?;
         let mut tx = engine.store.read().await?;
@@ -119,7 +119,7 @@ impl SessionApi {
         /// The session's id.
         id: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let mut tx = engine.store.write().await?;
         // PostgreSQL takes no NUL, and no id has one.
         let known = !id.0.contains('\0') && tx.end_session(&caller.account.id, &id.0).await?;
@@ -142,7 +142,7 @@ impl SessionApi {
         request: &Request,
         change: Input<ChangePassword>,
     ) -> Result<Reply<PasswordChanged>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let ChangePassword { old_password, password } = change.0;
         let ended_sessions = password::change(&engine, &caller, old_password, password, &visitor(request)).await?;
         Ok(Reply(PasswordChanged { ended_sessions }))

@@ -57,7 +57,7 @@ impl ShareApi {
         /// The Preset's id.
         id: Path<String>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, now) = (PusherId::new(id.0), engine.clock.now());
         preset_view(edit::share(&engine, &caller, &id, PusherKind::Preset, now).await?)
     }
@@ -97,7 +97,7 @@ impl ShareApi {
         /// The Group's id.
         id: Path<String>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, now) = (PusherId::new(id.0), engine.clock.now());
         group_view(edit::share(&engine, &caller, &id, PusherKind::Group, now).await?)
     }

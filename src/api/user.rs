@@ -121,7 +121,7 @@ impl UserApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<UserView>>, ApiError> {
-        auth.caller(&engine).await?.must_be_admin()?;
+        auth.caller()?.must_be_admin()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let filter = UserFilter {
             role: role.0.map(RoleView::role),
@@ -150,7 +150,7 @@ impl UserApi {
         /// The account's id.
         id: Path<String>,
     ) -> Result<Reply<UserView>, ApiError> {
-        auth.caller(&engine).await?.must_be_admin()?;
+        auth.caller()?.must_be_admin()?;
         let user = engine.store.read().await?.user(&AccountId::new(id.0)).await?;
         Ok(Reply(UserView::new(user.ok_or(Error::NotFound("account"))?)))
     }
@@ -167,7 +167,7 @@ impl UserApi {
         id: Path<String>,
         change: Input<ChangeUser>,
     ) -> Result<Reply<UserView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let ChangeUser { role, disabled, quota } = change.0;
         let quota = match quota {
             MaybeUndefined::Undefined => None,
@@ -191,7 +191,7 @@ impl UserApi {
         /// The account's id.
         id: Path<String>,
     ) -> Result<Reply<RemovedAccount>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let revoked_tasks = users::expel(&engine, &caller, &AccountId::new(id.0)).await?;
         Ok(Reply(RemovedAccount { revoked_tasks }))
     }
