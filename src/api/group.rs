@@ -116,6 +116,14 @@ impl GroupView {
             updated_at: group.updated_at.rfc3339(),
         }
     }
+
+    /// What is stored, if it is a Group.
+    pub fn of(pusher: StoredPusher) -> Option<Self> {
+        match pusher {
+            StoredPusher::Group(group) => Some(Self::new(group)),
+            StoredPusher::Preset(_) => None,
+        }
+    }
 }
 
 /// A Group to make.
@@ -180,11 +188,7 @@ impl GroupApi {
     ) -> Result<Reply<Page<GroupView>>, ApiError> {
         let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        own_page(&engine, &caller, &page, Some(PusherKind::Group), |pusher| match pusher {
-            StoredPusher::Group(group) => Some(GroupView::new(group)),
-            StoredPusher::Preset(_) => None,
-        })
-        .await
+        own_page(&engine, &caller, &page, Some(PusherKind::Group), GroupView::of).await
     }
 
     /// Make a Group
@@ -379,10 +383,7 @@ async fn edit_group(
 /// # Errors
 /// 404 if it is none.
 pub fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
-    match pusher {
-        StoredPusher::Group(group) => Ok(Reply(GroupView::new(group))),
-        StoredPusher::Preset(_) => Err(Error::NotFound("group").into()),
-    }
+    Ok(Reply(GroupView::of(pusher).ok_or(Error::NotFound("group"))?))
 }
 
 /// Reads `{name: [target, …]}`.

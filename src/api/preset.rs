@@ -60,6 +60,14 @@ impl PresetView {
             updated_at: preset.updated_at.rfc3339(),
         }
     }
+
+    /// What is stored, if it is a Preset.
+    pub fn of(pusher: StoredPusher) -> Option<Self> {
+        match pusher {
+            StoredPusher::Preset(preset) => Some(Self::new(preset)),
+            StoredPusher::Group(_) => None,
+        }
+    }
 }
 
 /// A Preset to make.
@@ -112,11 +120,7 @@ impl PresetApi {
     ) -> Result<Reply<Page<PresetView>>, ApiError> {
         let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        own_page(&engine, &caller, &page, Some(PusherKind::Preset), |pusher| match pusher {
-            StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
-            StoredPusher::Group(_) => None,
-        })
-        .await
+        own_page(&engine, &caller, &page, Some(PusherKind::Preset), PresetView::of).await
     }
 
     /// Make a Preset
@@ -225,8 +229,5 @@ impl PresetApi {
 /// # Errors
 /// 404 if it is none.
 pub fn preset_view(pusher: StoredPusher) -> Result<Reply<PresetView>, ApiError> {
-    match pusher {
-        StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
-        StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
-    }
+    Ok(Reply(PresetView::of(pusher).ok_or(Error::NotFound("preset"))?))
 }
