@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::origin::origin;
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::account::email_key;
 use crate::domain::invite::{Invite, InviteKind, Wish, read_code};
 use crate::error::Error;
@@ -165,7 +165,7 @@ impl InviteApi {
         let before = time_and_key(&page)?;
         let made_by = (!everybody).then_some(&caller.account.id);
         let rows = engine.store.read().await?.invites(made_by, before.as_ref(), page.rows()).await?;
-        let key = |invite: &Invite| format!("{}.{}", invite.created_at.0, invite.code);
+        let key = |invite: &Invite| position(invite.created_at, &invite.code);
         Ok(Reply(page.page(rows, key, InviteView::new)))
     }
 

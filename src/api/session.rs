@@ -14,7 +14,7 @@ use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::messages::language;
 use super::origin::{origin, visitor};
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::audit::AuditAction;
 use crate::error::Error;
 use crate::flow::{Engine, password};
@@ -104,7 +104,7 @@ impl SessionApi {
         let mut tx = engine.store.read().await?;
         let current = tx.session_of(&caller.token).await?;
         let rows = tx.sessions(&caller.account.id, engine.clock.now(), before.as_ref(), page.rows()).await?;
-        let key = |session: &Session| format!("{}.{}", session.created_at.0, session.id);
+        let key = |session: &Session| position(session.created_at, &session.id);
         Ok(Reply(page.page(rows, key, |session| SessionView::new(session, current.as_deref()))))
     }
 

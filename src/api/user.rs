@@ -12,7 +12,7 @@ use super::account::RemovedAccount;
 use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::account::Role;
 use crate::domain::id::AccountId;
 use crate::error::Error;
@@ -135,7 +135,7 @@ impl UserApi {
             return Err(ApiError::param("email", false));
         }
         let rows = engine.store.read().await?.users(&filter, page.rows()).await?;
-        let key = |user: &UserRecord| format!("{}.{}", user.created_at.0, user.id);
+        let key = |user: &UserRecord| position(user.created_at, &user.id);
         Ok(Reply(page.page(rows, key, UserView::new)))
     }
 
