@@ -206,9 +206,7 @@ impl ApiError {
     /// A parameter that is absent though required, or cannot be read as its type.
     pub fn param(name: &str, missing: bool) -> Self {
         let (code, reason) = if missing { ("param_missing", "missing") } else { ("param_invalid", "invalid") };
-        let problem = messages::field_reason(messages::language(), reason);
-        let data = json!([{ "param": name, "problem": problem, "code": code }]);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{name}: {problem}")).with_data(data)
+        Self::one_param(name, code, reason)
     }
 
     /// A `limit` that is not from 1 to `max`.
@@ -219,9 +217,13 @@ impl ApiError {
 
     /// A cursor that this server did not make.
     pub fn cursor_invalid() -> Self {
-        let problem = messages::field_reason(messages::language(), "cursor");
-        let data = json!([{ "param": "cursor", "problem": problem, "code": "cursor_invalid" }]);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "cursor_invalid", format!("cursor: {problem}")).with_data(data)
+        Self::one_param("cursor", "cursor_invalid", "cursor")
+    }
+
+    fn one_param(name: &str, code: &'static str, reason: &str) -> Self {
+        let problem = messages::field_reason(messages::language(), reason);
+        let data = json!([{ "param": name, "problem": problem, "code": code }]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{name}: {problem}")).with_data(data)
     }
 
     fn refused(refusal: &Refusal) -> Self {
