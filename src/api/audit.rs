@@ -71,7 +71,7 @@ impl AuditApi {
     /// An admin sees everything; anybody else what they did, and what was done in their affairs. All that is given must
     /// hold.
     #[oai(path = "/audit", method = "get", operation_id = "listAudit")]
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
         engine: Data<&Arc<Engine>>,
