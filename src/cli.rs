@@ -66,24 +66,22 @@ enum Command {
 /// # Errors
 /// If it could not be done; the text says why.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Command::Openapi = cli.command {
-        return print(&api::document_text());
-    }
-    let config = load_config(cli.config.as_deref())?;
+    let config = || load_config(cli.config.as_deref());
     match cli.command {
-        Command::Openapi => Ok(()),
-        Command::Config => print(&config.masked_toml()),
-        Command::Services(command) => services::run(&config, command),
+        Command::Openapi => print(&api::document_text()),
+        Command::Config => print(&config()?.masked_toml()),
+        Command::Services(command) => services::run(&config()?, command),
         Command::Serve => {
+            let config = config()?;
             logs::init(&config)?;
             runtime()?.block_on(serve(&config))
         }
-        Command::Migrate { from: None, .. } => runtime()?.block_on(migrate(&config)),
+        Command::Migrate { from: None, .. } => runtime()?.block_on(migrate(&config()?)),
         Command::Migrate { from: Some(from), to } => {
-            runtime()?.block_on(backup::transfer(&config, &from, to.as_deref()))
+            runtime()?.block_on(backup::transfer(&config()?, &from, to.as_deref()))
         }
-        Command::Backup { file, force } => runtime()?.block_on(backup::backup(&config, &file, force)),
-        Command::Admin(command) => runtime()?.block_on(key::run(&config, command)),
+        Command::Backup { file, force } => runtime()?.block_on(backup::backup(&config()?, &file, force)),
+        Command::Admin(command) => runtime()?.block_on(key::run(&config()?, command)),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Parser;
 use fanfare::cli::Cli;
 
 /// Values are made on the threads that read requests and freed on those that write to the database; the system's
-/// allocator makes them wait for each other there. Measured: a third more pushes a second, and less memory under load.
+/// allocator makes them wait for each other there. Measured: a fifth more pushes a second, and less memory under load.
 #[cfg(all(unix, not(target_env = "msvc")))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -163,7 +163,7 @@ impl AccountApi {
     /// Ends the session whose token is sent.
     #[oai(path = "/account/user/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, engine: Data<&Arc<Engine>>, auth: Auth) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let mut tx = engine.store.write().await?;
         let id = tx.session_of(&caller.token).await?.ok_or(Error::NotFound("session"))?;
         tx.end_session(&caller.account.id, &id).await?;
@@ -220,7 +220,7 @@ impl AccountApi {
         email: Query<Option<String>>,
     ) -> Result<Reply<Confirmed>, ApiError> {
         let confirmed = if confirm_token.0 == FORCE {
-            let caller = auth.caller(&engine).await?;
+            let caller = auth.caller()?;
             let email = email.0.ok_or_else(|| ApiError::param("email", true))?;
             enroll::confirm_by_hand(&engine, &caller, &email).await?
         } else {
@@ -234,7 +234,7 @@ impl AccountApi {
     /// What the server keeps of you.
     #[oai(path = "/account/user", method = "get", operation_id = "getAccount")]
     async fn get(&self, engine: Data<&Arc<Engine>>, auth: Auth) -> Result<Reply<AccountView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let user = engine.store.read().await?.user(&caller.account.id).await?;
         Ok(Reply(AccountView::new(user.ok_or(Error::NotFound("account"))?)))
     }
@@ -250,7 +250,7 @@ impl AccountApi {
         request: &Request,
         change: Input<ChangeAccount>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let ChangeAccount { email, password } = change.0;
         enroll::change_email(&engine, &caller, &email, password, language(), &visitor(request)).await?;
         Ok(Reply(Empty {}))
@@ -268,7 +268,7 @@ impl AccountApi {
         request: &Request,
         proof: Input<Proof>,
     ) -> Result<Reply<RemovedAccount>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let revoked_tasks = users::leave(&engine, &caller, proof.0.password, &visitor(request)).await?;
         Ok(Reply(RemovedAccount { revoked_tasks }))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use poem::Request;
-use poem::http::{HeaderMap, header};
+use poem::http::{HeaderMap, Method, Version, header};
 
 use super::envelope::ApiError;
 use crate::error::Error;
@@ -80,20 +80,29 @@ impl Gate {
         Self { engine: None, proxies: Vec::new(), count_loopback: false, bodies: Bodies::new(0) }
     }
 
-    /// Counts a request. What is returned must be kept until it is answered.
+    /// Counts a request that comes from this address. What is returned must be kept until it is answered.
     ///
     /// # Errors
     /// 429 if its address has had too many, 503 if there is no room for its body.
-    pub fn admit(&self, request: &Request) -> Result<Room, ApiError> {
-        let (Some(engine), Some(address)) = (&self.engine, self.client(request)) else { return Ok(Room::default()) };
+    pub fn admit(&self, request: &Request, address: Option<IpAddr>) -> Result<Room, ApiError> {
+        let (Some(engine), Some(address)) = (&self.engine, address) else { return Ok(Room::default()) };
         let counts = self.count_loopback || !address.is_loopback();
         match engine.limits.address(number(address), engine.clock.now()) {
             Err(limited) if counts && !PROBES.contains(&request.uri().path()) => return Err(limited.into()),
             _ => {}
         }
+        self.room(request)
+    }
+
+    fn room(&self, request: &Request) -> Result<Room, ApiError> {
+        // HTTP/2 does not announce a body at all; no operation reads one that comes with these methods.
+        let may_bring =
+            || request.version() == Version::HTTP_2 && !matches!(*request.method(), Method::GET | Method::HEAD);
         match request.header(header::CONTENT_LENGTH).map(str::parse::<usize>) {
             Some(Ok(length)) if length > SMALL => Bodies::take(&self.bodies, length),
-            None if request.headers().contains_key(header::TRANSFER_ENCODING) => Bodies::take(&self.bodies, UNTOLD),
+            None if request.headers().contains_key(header::TRANSFER_ENCODING) || may_bring() => {
+                Bodies::take(&self.bodies, UNTOLD)
+            }
             _ => Ok(Room::default()),
         }
     }
@@ -191,6 +200,26 @@ mod tests {
         drop(taken);
         assert_eq!(bodies.bytes.load(Ordering::Relaxed), 0, "what was refused takes no room");
         assert!(Bodies::take(&bodies, usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn a_body_takes_room_whether_it_says_how_long_it_is_or_not() {
+        let gate = Gate::open();
+        for (method, version, header, taken) in [
+            (Method::POST, Version::HTTP_11, ("x", ""), 0),
+            (Method::POST, Version::HTTP_11, ("content-length", "16384"), 0),
+            (Method::POST, Version::HTTP_11, ("content-length", "16385"), 16385),
+            (Method::POST, Version::HTTP_11, ("transfer-encoding", "chunked"), UNTOLD),
+            (Method::POST, Version::HTTP_2, ("x", ""), UNTOLD),
+            (Method::POST, Version::HTTP_2, ("content-length", "16385"), 16385),
+            (Method::POST, Version::HTTP_2, ("content-length", "0"), 0),
+            (Method::GET, Version::HTTP_2, ("x", ""), 0),
+        ] {
+            let told = format!("{method} {version:?} {header:?}");
+            let request = Request::builder().method(method).version(version).header(header.0, header.1).finish();
+            let _room = gate.room(&request).unwrap();
+            assert_eq!(gate.bodies.bytes.load(Ordering::Relaxed), taken, "{told}");
+        }
     }
 
     #[test]

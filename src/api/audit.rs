@@ -71,7 +71,7 @@ impl AuditApi {
     /// An admin sees everything; anybody else what they did, and what was done in their affairs. All that is given must
     /// hold.
     #[oai(path = "/audit", method = "get", operation_id = "listAudit")]
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
         engine: Data<&Arc<Engine>>,
@@ -89,7 +89,7 @@ impl AuditApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<AuditView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         if page.after.as_ref().is_some_and(|id| id.len() != PushId::LEN) {
             return Err(ApiError::cursor_invalid());

@@ -25,9 +25,8 @@ impl Auth {
     ///
     /// # Errors
     /// 401 without a token.
-    #[expect(clippy::unused_async, reason = "operations wait for it beside what else they wait for")]
-    pub async fn caller(&self, _: &Engine) -> Result<Caller, ApiError> {
-        self.0.clone().ok_or_else(|| Error::Unauthorized(AuthProblem::Missing).into())
+    pub fn caller(self) -> Result<Caller, ApiError> {
+        self.0.ok_or_else(|| Error::Unauthorized(AuthProblem::Missing).into())
     }
 
     /// The caller, if a token was sent.

@@ -1,34 +1,39 @@
 //! The page that shows the document of the API to people. It brings all that it needs: nothing is fetched from
 //! another place, and its policy forbids it.
 
+use std::sync::{Arc, LazyLock};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use poem::endpoint::make_sync;
 use poem::http::header;
 use poem::{Endpoint, Response};
 use poem_openapi::OpenApiService;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 const NO_ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 
-/// The page that shows a finished document.
-pub fn page(document: &Value) -> impl Endpoint<Output = Response> + 'static {
-    let html = page_html(document);
-    let policy = page_policy(&html);
+/// The page that shows a finished document. It is made when it is first asked for: most servers never show it, and
+/// making it at the start cost 7 MiB.
+pub fn page(document: Arc<str>) -> impl Endpoint<Output = Response> + 'static {
+    let page = LazyLock::new(move || {
+        let html = page_html(&document);
+        (page_policy(&html), html)
+    });
     make_sync(move |_| {
+        let (policy, html) = &*page;
         Response::builder()
             .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, &policy)
+            .header(header::CONTENT_SECURITY_POLICY, policy)
             .body(html.clone())
     })
 }
 
-fn page_html(document: &Value) -> String {
+fn page_html(document: &str) -> String {
     // The page comes with poem-openapi, made for a document of its own: an empty one, to be replaced by ours.
     let empty = OpenApiService::new((), "Fanfare", "");
     // `<` cannot be part of JSON but within texts; spelled out, no text can end the script that it stands in.
-    let ours = document.to_string().replace('<', "\\u003c");
+    let ours = document.replace('<', "\\u003c");
     let html = empty.swagger_ui_html().replacen(&empty.spec(), &ours, 1);
     // An icon of nothing keeps browsers from asking for one.
     let head = format!("<title>Fanfare API</title>{NO_ICON}");
@@ -74,7 +79,7 @@ mod tests {
     async fn the_page_holds_the_document_and_fetches_nothing_from_elsewhere() {
         let note = "Ends </script><script>alert(1)";
         let document = json!({ "openapi": "3.0.0", "info": { "title": note }, "paths": { "/thing/": {} } });
-        let response = page(&document).get_response(Request::default()).await;
+        let response = page(document.to_string().into()).get_response(Request::default()).await;
         assert_eq!(response.status(), StatusCode::OK);
         let policy = response.header("content-security-policy").unwrap().to_owned();
         let html = response.into_body().into_string().await.unwrap();

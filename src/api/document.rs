@@ -16,7 +16,6 @@ const SCHEMAS: &str = "#/components/schemas/";
 const FAILURE: &str = "Failure";
 /// Operations besides pushes that are open to callers without a token, and do more with one.
 const MAY_DO_WITHOUT: [&str; 2] = ["invite", "confirm"];
-const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
 /// Reads a document as poem-openapi writes it. Where a key comes twice in one object, as a path does that two
 /// groups of operations share, what stands under it is put together.
@@ -84,6 +83,15 @@ fn rename_components(document: &mut Value) {
             value["$ref"] = json!(format!("{SCHEMAS}{new}"));
         }
     });
+}
+
+/// Calls `change` for every operation of a finished document, with its path.
+pub fn each_operation(document: &mut Value, mut change: impl FnMut(&str, &mut Value)) {
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (_, operation) in operations.as_object_mut().into_iter().flatten() {
+            change(path, operation);
+        }
+    }
 }
 
 /// Calls `change` for every value, the outer ones first.
@@ -158,10 +166,8 @@ fn finish_paths(paths: Value) -> Value {
     let mut finished = Map::new();
     for (path, mut operations) in paths {
         let path = format!("{}/", path.trim_end_matches('/'));
-        for method in METHODS {
-            if let Some(operation) = operations.get_mut(method) {
-                finish_operation(&path, operation);
-            }
+        for (_, operation) in operations.as_object_mut().into_iter().flatten() {
+            finish_operation(&path, operation);
         }
         finished.insert(path, operations);
     }

@@ -187,28 +187,13 @@ impl ApiError {
 
     /// A parameter of the request, or a field of its body, that is not acceptable; `reason` as in `Refusal::Field`.
     pub fn field(field: &str, reason: &str) -> Self {
-        Self::fields(&[(field.to_owned(), reason.to_owned())])
-    }
-
-    /// Several fields at fault, each with its reason; the list must not be empty.
-    pub fn fields(faults: &[(String, String)]) -> Self {
-        let language = messages::language();
-        let text =
-            |(field, reason): &(String, String)| format!("{field}: {}", messages::field_reason(language, reason));
-        let message: Vec<_> = faults.iter().map(text).collect();
-        let data = faults.iter().map(|(field, reason)| {
-            json!({ "param": field, "problem": messages::field_reason(language, reason), "code": reason })
-        });
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "field_invalid", message.join(language.pick("; ", "；")))
-            .with_data(data.collect())
+        Self::one_param("field_invalid", field, reason, reason)
     }
 
     /// A parameter that is absent though required, or cannot be read as its type.
     pub fn param(name: &str, missing: bool) -> Self {
         let (code, reason) = if missing { ("param_missing", "missing") } else { ("param_invalid", "invalid") };
-        let problem = messages::field_reason(messages::language(), reason);
-        let data = json!([{ "param": name, "problem": problem, "code": code }]);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{name}: {problem}")).with_data(data)
+        Self::one_param(code, name, code, reason)
     }
 
     /// A `limit` that is not from 1 to `max`.
@@ -219,9 +204,13 @@ impl ApiError {
 
     /// A cursor that this server did not make.
     pub fn cursor_invalid() -> Self {
-        let problem = messages::field_reason(messages::language(), "cursor");
-        let data = json!([{ "param": "cursor", "problem": problem, "code": "cursor_invalid" }]);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "cursor_invalid", format!("cursor: {problem}")).with_data(data)
+        Self::one_param("cursor_invalid", "cursor", "cursor_invalid", "cursor")
+    }
+
+    fn one_param(code: &'static str, param: &str, why: &str, reason: &str) -> Self {
+        let problem = messages::field_reason(messages::language(), reason);
+        let data = json!([{ "param": param, "problem": problem, "code": why }]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{param}: {problem}")).with_data(data)
     }
 
     fn refused(refusal: &Refusal) -> Self {

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::document::each_operation;
 use super::envelope::{ApiError, JSON, success};
 use super::input::FORM;
 use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 use crate::error::{AuthProblem, Error, Limit};
-
-const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 const PRESET: &str = "7enxm3atk2wb6kye5fdnbcvhkj";
 const GROUP: &str = "5bk9r53wasf2dpymvf0bd7r63m";
@@ -27,24 +26,21 @@ const CURSOR: &str = "MDFtODA5MHZ2MzYxaHc4ZGUyamo0aDhwcncx";
 
 /// Writes the examples into a finished document: of the request, of the success, of a failure.
 pub fn add(document: &mut Value) {
-    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
-        for method in METHODS {
-            let Some(operation) = operations.get_mut(method) else { continue };
-            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-            add_request(operation, &id);
-            if let Some(data) = answer(&id) {
-                set(operation, "/responses/200/content/application~1json", success(&data));
-            }
-            let failure = failure(operation, path).body();
-            set(operation, "/responses/4XX/content/application~1json", failure);
-            let mismatch = ApiError::from(Refusal::IdempotencyMismatch).body();
-            set(operation, "/responses/422/content/application~1json", mismatch);
-            let limited = Error::Limited { limit: Limit::Rate, retry_after: Duration::from_secs(6) };
-            set(operation, "/responses/429/content/application~1json", ApiError::from(limited).body());
-            let busy = Error::Busy { retry_after: Duration::from_secs(1) };
-            set(operation, "/responses/5XX/content/application~1json", ApiError::from(busy).body());
+    each_operation(document, |path, operation| {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        add_request(operation, &id);
+        if let Some(data) = answer(&id) {
+            set(operation, "/responses/200/content/application~1json", success(&data));
         }
-    }
+        let failure = failure(operation, path).body();
+        set(operation, "/responses/4XX/content/application~1json", failure);
+        let mismatch = ApiError::from(Refusal::IdempotencyMismatch).body();
+        set(operation, "/responses/422/content/application~1json", mismatch);
+        let limited = Error::Limited { limit: Limit::Rate, retry_after: Duration::from_secs(6) };
+        set(operation, "/responses/429/content/application~1json", ApiError::from(limited).body());
+        let busy = Error::Busy { retry_after: Duration::from_secs(1) };
+        set(operation, "/responses/5XX/content/application~1json", ApiError::from(busy).body());
+    });
 }
 
 fn add_request(operation: &mut Value, id: &str) {

@@ -5,16 +5,12 @@ use std::fmt;
 use std::io;
 
 use poem::Response;
-use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError, ReadBodyError};
+use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Error, IntoResponse};
-use poem_openapi::error::{
-    AuthorizationError, ContentTypeError, ParseParamError, ParsePathError as ParseSegmentError,
-    ParseRequestPayloadError,
-};
+use poem_openapi::error::ParseParamError;
 
 use super::envelope::{ApiError, BadRequest};
-use crate::error::AuthProblem;
 
 /// The cause inside the I/O error that a body ends with when it grows too large.
 #[derive(Debug)]
@@ -35,8 +31,6 @@ pub struct Context<'a> {
     pub allowed: &'a str,
     /// The largest body taken, in bytes.
     pub body_limit: usize,
-    /// Whether it brought an `Authorization` header.
-    pub has_token: bool,
 }
 
 /// The answer to a request that ended in this error. What is a response already stays as it is.
@@ -54,29 +48,7 @@ fn explain(error: &Error, context: Context<'_>) -> ApiError {
     if let Some(cause) = error.downcast_ref::<ParseParamError>() {
         return ApiError::param(cause.name, cause.reason.contains("expects an input value"));
     }
-    if let Some(cause) = error.downcast_ref::<ParseSegmentError>() {
-        return ApiError::param(cause.name, false);
-    }
-    if let Some(cause) = error.downcast_ref::<ParseRequestPayloadError>() {
-        // Texts of serde_json end with the place; those about a field's type do not.
-        let broken = cause.reason.contains(" at line ") && !cause.reason.starts_with("failed to parse");
-        return if broken { ApiError::bad_request(&BadRequest::BodyInvalid) } else { ApiError::param("body", false) };
-    }
-    if error.is::<AuthorizationError>() {
-        return ApiError::from(crate::error::Error::from(token_problem(context)));
-    }
-    let fault = if error.is::<NotFoundError>() {
-        BadRequest::UnknownPath
-    } else if error.is::<MethodNotAllowedError>() {
-        BadRequest::Method(context.allowed.to_owned())
-    } else if error.is::<ContentTypeError>() {
-        BadRequest::MediaType
-    } else if error.is::<ParsePathError>() {
-        BadRequest::RequestInvalid
-    } else {
-        return by_status(error, context);
-    };
-    ApiError::bad_request(&fault)
+    by_status(error, context)
 }
 
 fn unreadable(cause: &ReadBodyError, context: Context<'_>) -> ApiError {
@@ -97,15 +69,9 @@ fn is_too_large(cause: &io::Error) -> bool {
         .is_some_and(|inner| inner.is::<TooLarge>() || inner.downcast_ref::<io::Error>().is_some_and(is_too_large))
 }
 
-fn token_problem(context: Context<'_>) -> AuthProblem {
-    if context.has_token { AuthProblem::Invalid } else { AuthProblem::Missing }
-}
-
-/// For errors of a type that nothing else is known about.
+/// For errors whose status says all that is told. None says who the caller is: that is never asked of poem.
 fn by_status(error: &Error, context: Context<'_>) -> ApiError {
     let fault = match error.status() {
-        StatusCode::UNAUTHORIZED => return crate::error::Error::from(token_problem(context)).into(),
-        StatusCode::FORBIDDEN => return crate::error::Error::Forbidden.into(),
         StatusCode::NOT_FOUND => BadRequest::UnknownPath,
         StatusCode::METHOD_NOT_ALLOWED => BadRequest::Method(context.allowed.to_owned()),
         StatusCode::PAYLOAD_TOO_LARGE => BadRequest::BodyTooLarge(context.body_limit),

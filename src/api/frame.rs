@@ -39,10 +39,6 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The id of a request; endpoints find it among the request's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(pub String);
-
 /// What the frame needs to know.
 pub struct FrameOptions {
     /// The routes of the document.
@@ -118,8 +114,6 @@ impl<E: Endpoint> Endpoint for Frame<E> {
         let method = request.method().clone();
         let language = request.header(header::ACCEPT_LANGUAGE).map(Language::from_header).unwrap_or_default();
         let path = request.uri().path_and_query().cloned();
-        request.set_data(RequestId(id.clone()));
-        request.set_data(language);
         trim_slash(request.uri_mut());
 
         let logged = id.clone();
@@ -146,10 +140,10 @@ impl<E: Endpoint> Endpoint for Frame<E> {
 impl<E: Endpoint> Frame<E> {
     /// The answer, whatever happens, and the pattern of the route that gave it.
     async fn answer(&self, mut request: Request) -> (Response, Option<Arc<str>>) {
-        let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let body_limit = self.options.body_limit;
-        let admitted = self.options.gate.admit(&request);
-        if let Some(address) = self.options.gate.client(&request) {
+        let address = self.options.gate.client(&request);
+        let admitted = self.options.gate.admit(&request, address);
+        if let Some(address) = address {
             request.set_data(ClientAddress(address));
         }
         let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
@@ -165,7 +159,7 @@ impl<E: Endpoint> Frame<E> {
             Ok(Err(error)) => {
                 let route = error.data::<PathPattern>().map(|pattern| pattern.0.clone());
                 let allowed = self.options.routes.methods(route.as_deref().unwrap_or_default());
-                (fault::answer(error, fault::Context { allowed, body_limit, has_token }), route)
+                (fault::answer(error, fault::Context { allowed, body_limit }), route)
             }
             Err(panic) => {
                 let cause = format!("an endpoint panicked: {}", panic_text(panic.as_ref()));

@@ -116,6 +116,14 @@ impl GroupView {
             updated_at: group.updated_at.rfc3339(),
         }
     }
+
+    /// What is stored, if it is a Group.
+    pub fn of(pusher: StoredPusher) -> Option<Self> {
+        match pusher {
+            StoredPusher::Group(group) => Some(Self::new(group)),
+            StoredPusher::Preset(_) => None,
+        }
+    }
 }
 
 /// A Group to make.
@@ -178,13 +186,9 @@ impl GroupApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<GroupView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        own_page(&engine, &caller, &page, Some(PusherKind::Group), |pusher| match pusher {
-            StoredPusher::Group(group) => Some(GroupView::new(group)),
-            StoredPusher::Preset(_) => None,
-        })
-        .await
+        own_page(&engine, &caller, &page, Some(PusherKind::Group), GroupView::of).await
     }
 
     /// Make a Group
@@ -197,7 +201,7 @@ impl GroupApi {
         auth: Auth,
         group: Input<CreateGroup>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let CreateGroup { name, pushers, param_map: map, redefine_content, strategy, protected } = group.0;
         let now = engine.clock.now();
         let group = Group {
@@ -279,7 +283,7 @@ impl GroupApi {
         /// Although others build on it; for admins.
         force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
         let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Group, force).await?;
         Ok(Reply(Removed::of(revoked_tasks)))
@@ -364,7 +368,7 @@ async fn edit_group(
     id: String,
     change: impl FnOnce(Group) -> Outcome<Group>,
 ) -> Result<Reply<GroupView>, ApiError> {
-    let caller = auth.caller(engine).await?;
+    let caller = auth.caller()?;
     let now = engine.clock.now();
     let changed = edit::change(engine, &caller, &PusherId::new(id), |pusher| {
         let StoredPusher::Group(before) = pusher else { return Err(Error::NotFound("group")) };
@@ -379,10 +383,7 @@ async fn edit_group(
 /// # Errors
 /// 404 if it is none.
 pub fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
-    match pusher {
-        StoredPusher::Group(group) => Ok(Reply(GroupView::new(group))),
-        StoredPusher::Preset(_) => Err(Error::NotFound("group").into()),
-    }
+    Ok(Reply(GroupView::of(pusher).ok_or(Error::NotFound("group"))?))
 }
 
 /// Reads `{name: [target, …]}`.

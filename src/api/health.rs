@@ -42,12 +42,12 @@ pub async fn scrape(engine: Data<&Arc<Engine>>) -> Response {
 }
 
 /// The document of the API, for programs.
-pub struct OpenApiJson(pub String);
+pub struct OpenApiJson(pub Arc<str>);
 
 impl Endpoint for OpenApiJson {
     type Output = Response;
 
     async fn call(&self, _: Request) -> poem::Result<Response> {
-        Ok(Response::builder().content_type("application/json").body(self.0.clone()))
+        Ok(Response::builder().content_type("application/json").body(self.0.to_string()))
     }
 }

@@ -75,9 +75,11 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
 /// Reads a body. The value is held against the schema first, because the parser takes a number for a text, and because
 /// its own complaints name no field.
 fn parse<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<T, ApiError> {
-    let value = read::<T>(kind, bytes)?;
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let value = read(kind, bytes, registry.schemas.get(&*T::name()))?;
     let mut faults = Vec::new();
-    walk(&registry_of::<T>(), &T::schema_ref(), &value, "", &mut faults);
+    walk(&registry, &T::schema_ref(), &value, "", &mut faults);
     if !faults.is_empty() {
         return Err(Refusal::Params(faults).into());
     }
@@ -85,23 +87,17 @@ fn parse<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<T, ApiError> 
 }
 
 /// The body as JSON; no body is an object without fields.
-fn read<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<Value, ApiError> {
+fn read(kind: BodyKind, bytes: &[u8], schema: Option<&MetaSchema>) -> Result<Value, ApiError> {
     let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
     match kind {
         _ if bytes.is_empty() => Ok(Value::Object(Map::new())),
         BodyKind::Json => serde_json::from_slice(bytes).map_err(|_| invalid()),
         BodyKind::Form => {
             let pairs = form::parse(bytes).ok_or_else(invalid)?;
-            Ok(from_form(pairs, registry_of::<T>().schemas.get(&*T::name())))
+            Ok(from_form(pairs, schema))
         }
         BodyKind::Text | BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),
     }
-}
-
-fn registry_of<T: ParseFromJSON>() -> Registry {
-    let mut registry = Registry::new();
-    T::register(&mut registry);
-    registry
 }
 
 /// A form as the object that its texts stand for: text becomes what the field is declared to be, where it can.

@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::origin::origin;
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::account::email_key;
 use crate::domain::invite::{Invite, InviteKind, Wish, read_code};
 use crate::error::Error;
@@ -134,7 +134,7 @@ impl InviteApi {
         let made = match kind {
             InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref(), origin(request)).await?,
             InviteKind::Referer | InviteKind::Admin => {
-                let caller = auth.caller(&engine).await?;
+                let caller = auth.caller()?;
                 invite::by_account(&engine, &caller, kind, wish).await?
             }
         };
@@ -156,7 +156,7 @@ impl InviteApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<InviteView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let everybody = all.0.unwrap_or(false);
         if everybody {
             caller.must_be_admin()?;
@@ -165,7 +165,7 @@ impl InviteApi {
         let before = time_and_key(&page)?;
         let made_by = (!everybody).then_some(&caller.account.id);
         let rows = engine.store.read().await?.invites(made_by, before.as_ref(), page.rows()).await?;
-        let key = |invite: &Invite| format!("{}.{}", invite.created_at.0, invite.code);
+        let key = |invite: &Invite| position(invite.created_at, &invite.code);
         Ok(Reply(page.page(rows, key, InviteView::new)))
     }
 
@@ -180,7 +180,7 @@ impl InviteApi {
         /// The code.
         which: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let code = read_code(&which.0).ok_or(Error::NotFound("invite"))?;
         invite::withdraw(&engine, &caller, &code).await?;
         Ok(Reply(Empty {}))

@@ -102,3 +102,47 @@ fn every_problem_has_a_text_in_both_languages() {
         assert!(!chinese.is_ascii(), "{chinese}");
     }
 }
+
+#[test]
+fn every_reason_that_a_field_is_refused_for_has_a_text_in_both_languages() {
+    let rules = [
+        include_str!("../domain/account.rs"),
+        include_str!("../domain/invite.rs"),
+        include_str!("../domain/pusher/valid.rs"),
+        include_str!("../flow/enroll.rs"),
+        include_str!("../flow/invite.rs"),
+        include_str!("../flow/login.rs"),
+        include_str!("../flow/tokens.rs"),
+    ];
+    for reason in [
+        "bad_name",
+        "dotted",
+        "duplicate",
+        "empty",
+        "expired",
+        "invalid",
+        "missing",
+        "not_a_person",
+        "not_allowed",
+        "not_dotted",
+        "not_with_quantity",
+        "other_address",
+        "out_of_range",
+        "reserved",
+        "spent",
+        "taken",
+        "too_long",
+        "too_many",
+        "too_many_open",
+        "too_short",
+        "unknown",
+        "unknown_member",
+        "wrong",
+    ] {
+        let quoted = format!("\"{reason}\"");
+        assert!(rules.iter().any(|text| text.contains(&quoted)), "nobody is refused for {reason}");
+        let (english, chinese) = (field_reason(Language::English, reason), field_reason(Language::Chinese, reason));
+        assert!(english.contains(' ') && english.is_ascii(), "{reason}: {english}");
+        assert!(!chinese.is_ascii(), "{reason}: {chinese}");
+    }
+}

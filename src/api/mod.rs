@@ -122,13 +122,13 @@ pub fn endpoint(engine: Arc<Engine>, body_limit: usize, gate: Gate) -> impl Endp
     let document = document();
     let (routes, metrics) = (Routes::of_document(&document), engine.metrics.clone());
     let options = FrameOptions { routes, body_limit, gate, metrics };
-    let text = document.to_string();
+    let text: Arc<str> = document.to_string().into();
     let routes = Route::new()
         .at("/healthz", get(health::healthz))
         .at("/readyz", get(health::readyz))
         .at("/metrics", get(health::scrape))
-        .at("/openapi.json", get(health::OpenApiJson(text)))
-        .at("/docs", docs::page(&document))
+        .at("/openapi.json", get(health::OpenApiJson(text.clone())))
+        .at("/docs", docs::page(text))
         .nest("/", Admission::new(engine.clone(), operations().into_endpoint(), &document))
         .data(engine.clone());
     frame(Front::new(engine, routes), options)

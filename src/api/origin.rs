@@ -12,10 +12,9 @@ use crate::flow::door::Visitor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The address that a request comes from.
+/// The address that a request comes from, if it comes over a network.
 pub fn origin(request: &Request) -> Option<IpAddr> {
-    let found = request.data::<ClientAddress>().map(|found| found.0);
-    found.or_else(|| request.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical()))
+    request.data::<ClientAddress>().map(|found| found.0)
 }
 
 /// Who makes a request, for what slows down whoever tries too much.

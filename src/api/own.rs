@@ -4,7 +4,7 @@ use poem_openapi::Object;
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 
 use super::envelope::{ApiError, Reply};
-use super::page::{Page, PageQuery};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::id::PusherId;
 use crate::domain::time::Timestamp;
 use crate::flow::shown::shown;
@@ -80,17 +80,16 @@ async fn page_of<T: ParseFromJSON + ToJSON>(
 ) -> Result<Reply<Page<T>>, ApiError> {
     let mut keyed = Vec::with_capacity(rows.len());
     for pusher in rows {
-        let key = format!("{}.{}", pusher.created_at().0, pusher.id());
+        let key = position(pusher.created_at(), pusher.id());
         keyed.extend(view(shown(engine, caller, pusher).await?).map(|shown| (key, shown)));
     }
     Ok(Reply(page.page(keyed, |(key, _)| key.clone(), |(_, shown)| shown)))
 }
 
-/// Where a page of Pushers ended: `created_at.id`.
+/// Where a page of Pushers ended.
 fn list_position(page: &PageQuery) -> Result<Option<(Timestamp, PusherId)>, ApiError> {
-    let Some(key) = &page.after else { return Ok(None) };
-    let position = key
-        .split_once('.')
-        .and_then(|(at, id)| (id.len() == PusherId::LEN).then_some((Timestamp(at.parse().ok()?), PusherId::new(id))));
-    position.map(Some).ok_or_else(ApiError::cursor_invalid)
+    match time_and_key(page)? {
+        Some((_, id)) if id.len() != PusherId::LEN => Err(ApiError::cursor_invalid()),
+        before => Ok(before.map(|(at, id)| (at, PusherId::new(id)))),
+    }
 }

@@ -1,5 +1,7 @@
 //! Paging of lists by cursor. A cursor is opaque to clients: the key of the last item seen, in base64url.
 
+use std::fmt::Display;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem_openapi::Object;
@@ -68,7 +70,12 @@ pub struct Page<T: ParseFromJSON + ToJSON> {
     pub next_cursor: Option<String>,
 }
 
-/// Where the page before ended, of a list that is ordered by time and then by something else: `created_at.id`.
+/// The key of an item in a list that is ordered by time and then by something else.
+pub fn position(at: Timestamp, key: impl Display) -> String {
+    format!("{}.{key}", at.0)
+}
+
+/// Where the page before ended, of a list whose keys are made by `position`.
 ///
 /// # Errors
 /// A cursor that is not one of this list's.

@@ -60,6 +60,14 @@ impl PresetView {
             updated_at: preset.updated_at.rfc3339(),
         }
     }
+
+    /// What is stored, if it is a Preset.
+    pub fn of(pusher: StoredPusher) -> Option<Self> {
+        match pusher {
+            StoredPusher::Preset(preset) => Some(Self::new(preset)),
+            StoredPusher::Group(_) => None,
+        }
+    }
 }
 
 /// A Preset to make.
@@ -110,13 +118,9 @@ impl PresetApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<PresetView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        own_page(&engine, &caller, &page, Some(PusherKind::Preset), |pusher| match pusher {
-            StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
-            StoredPusher::Group(_) => None,
-        })
-        .await
+        own_page(&engine, &caller, &page, Some(PusherKind::Preset), PresetView::of).await
     }
 
     /// Make a Preset
@@ -129,7 +133,7 @@ impl PresetApi {
         auth: Auth,
         preset: Input<CreatePreset>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let CreatePreset { name, base_pusher, params, redefine_content, protected } = preset.0;
         let now = engine.clock.now();
         let preset = Preset {
@@ -175,7 +179,7 @@ impl PresetApi {
         id: Path<String>,
         change: Input<ChangePreset>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let now = engine.clock.now();
         let changed = edit::change(&engine, &caller, &PusherId::new(id.0), |pusher| {
             let StoredPusher::Preset(before) = pusher else { return Err(Error::NotFound("preset")) };
@@ -213,7 +217,7 @@ impl PresetApi {
         /// Although others build on it; for admins.
         force: Query<Option<bool>>,
     ) -> Result<Reply<Removed>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, force) = (PusherId::new(id.0), force.0.unwrap_or(false));
         let revoked_tasks = edit::remove(&engine, &caller, &id, PusherKind::Preset, force).await?;
         Ok(Reply(Removed::of(revoked_tasks)))
@@ -225,8 +229,5 @@ impl PresetApi {
 /// # Errors
 /// 404 if it is none.
 pub fn preset_view(pusher: StoredPusher) -> Result<Reply<PresetView>, ApiError> {
-    match pusher {
-        StoredPusher::Preset(preset) => Ok(Reply(PresetView::new(preset))),
-        StoredPusher::Group(_) => Err(Error::NotFound("preset").into()),
-    }
+    Ok(Reply(PresetView::of(pusher).ok_or(Error::NotFound("preset"))?))
 }

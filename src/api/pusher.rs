@@ -130,7 +130,7 @@ impl PusherApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<PusherView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         own_page(&engine, &caller, &page, None, |pusher| Some(view(pusher))).await
     }
@@ -167,7 +167,7 @@ impl PusherApi {
         id: Path<String>,
         body: PushBody,
     ) -> Result<Reply<PreviewView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let id = PusherId::new(id.0);
         let pusher = engine.pusher(&id).await?.ok_or(Error::NotFound("pusher"))?;
         if !Caller::may(Some(&caller), Action::See, owner(&pusher), engine.standing(&pusher)) {

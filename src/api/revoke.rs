@@ -51,7 +51,7 @@ impl RevokeApi {
         task_id: Path<String>,
         auth: Auth,
     ) -> Result<Reply<RevocationView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let state = revoke::revoke_task(&engine, &caller, &TaskId::new(task_id.0)).await?;
         Ok(Reply(RevocationView { state: state.map(|state| state.as_str().to_owned()) }))
     }
@@ -67,7 +67,7 @@ impl RevokeApi {
         push_id: Path<String>,
         auth: Auth,
     ) -> Result<Reply<PushRevocationView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let states = revoke::revoke_push(&engine, &caller, &PushId::new(push_id.0)).await?;
         let tasks = states.unwrap_or_default().into_iter();
         let tasks = tasks.map(|(id, state)| RevokedTask { task_id: id.to_string(), state: state.as_str().to_owned() });

@@ -4,9 +4,8 @@
 use serde_json::{Value, json};
 
 use super::auth::WAYS;
+use super::document::each_operation;
 use crate::domain::scope::Scope;
-
-const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// What an operation asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,26 +49,23 @@ pub fn access(operation: &str) -> Option<Access> {
 /// Writes into a finished document what each operation asks for: as `security`, as `x-required-scope` (a bearer scheme
 /// has no place for scopes), and in its description.
 pub fn add(document: &mut Value) {
-    for operations in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
-        for method in METHODS {
-            let Some(operation) = operations.get_mut(method) else { continue };
-            let asked = operation["operationId"].as_str().and_then(access);
-            let mut ways: Vec<Value> = WAYS.iter().map(|way| json!({ *way: [] })).collect();
-            let (scope, told) = match asked {
-                None | Some(Access::Public) => {
-                    operation["security"] = json!([]);
-                    continue;
-                }
-                Some(Access::Needs(scope)) => (scope, "Needs the scope"),
-                Some(Access::Open(scope)) => {
-                    ways.push(json!({}));
-                    (scope, "Needs no token; one that is sent needs the scope")
-                }
-            };
-            operation["security"] = Value::Array(ways);
-            operation["x-required-scope"] = json!(scope.as_str());
-            let text = operation["description"].as_str().unwrap_or_default();
-            operation["description"] = json!(format!("{text}\n\n{told} `{}`.", scope.as_str()));
-        }
-    }
+    each_operation(document, |_, operation| {
+        let asked = operation["operationId"].as_str().and_then(access);
+        let mut ways: Vec<Value> = WAYS.iter().map(|way| json!({ *way: [] })).collect();
+        let (scope, told) = match asked {
+            None | Some(Access::Public) => {
+                operation["security"] = json!([]);
+                return;
+            }
+            Some(Access::Needs(scope)) => (scope, "Needs the scope"),
+            Some(Access::Open(scope)) => {
+                ways.push(json!({}));
+                (scope, "Needs no token; one that is sent needs the scope")
+            }
+        };
+        operation["security"] = Value::Array(ways);
+        operation["x-required-scope"] = json!(scope.as_str());
+        let text = operation["description"].as_str().unwrap_or_default();
+        operation["description"] = json!(format!("{text}\n\n{told} `{}`.", scope.as_str()));
+    });
 }

@@ -14,7 +14,7 @@ use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::messages::language;
 use super::origin::{origin, visitor};
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::audit::AuditAction;
 use crate::error::Error;
 use crate::flow::{Engine, password};
@@ -98,13 +98,13 @@ impl SessionApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<SessionView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let before = time_and_key(&page)?;
         let mut tx = engine.store.read().await?;
         let current = tx.session_of(&caller.token).await?;
         let rows = tx.sessions(&caller.account.id, engine.clock.now(), before.as_ref(), page.rows()).await?;
-        let key = |session: &Session| format!("{}.{}", session.created_at.0, session.id);
+        let key = |session: &Session| position(session.created_at, &session.id);
         Ok(Reply(page.page(rows, key, |session| SessionView::new(session, current.as_deref()))))
     }
 
@@ -119,7 +119,7 @@ impl SessionApi {
         /// The session's id.
         id: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let mut tx = engine.store.write().await?;
         // PostgreSQL takes no NUL, and no id has one.
         let known = !id.0.contains('\0') && tx.end_session(&caller.account.id, &id.0).await?;
@@ -142,7 +142,7 @@ impl SessionApi {
         request: &Request,
         change: Input<ChangePassword>,
     ) -> Result<Reply<PasswordChanged>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let ChangePassword { old_password, password } = change.0;
         let ended_sessions = password::change(&engine, &caller, old_password, password, &visitor(request)).await?;
         Ok(Reply(PasswordChanged { ended_sessions }))

@@ -15,7 +15,7 @@ use super::page::{Page, PageQuery};
 use super::preset::{PresetView, preset_view};
 use crate::domain::id::PusherId;
 use crate::flow::{Engine, edit};
-use crate::store::{PusherKind, StoredPusher};
+use crate::store::PusherKind;
 
 /// The operations on what is public.
 pub struct ShareApi;
@@ -38,11 +38,7 @@ impl ShareApi {
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<PresetView>>, ApiError> {
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        shared_page(&engine, auth.anybody(), &page, PusherKind::Preset, q.0.as_deref(), |pusher| match pusher {
-            StoredPusher::Preset(preset) => Some(PresetView::new(preset)),
-            StoredPusher::Group(_) => None,
-        })
-        .await
+        shared_page(&engine, auth.anybody(), &page, PusherKind::Preset, q.0.as_deref(), PresetView::of).await
     }
 
     /// Share a Preset with everybody
@@ -57,7 +53,7 @@ impl ShareApi {
         /// The Preset's id.
         id: Path<String>,
     ) -> Result<Reply<PresetView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, now) = (PusherId::new(id.0), engine.clock.now());
         preset_view(edit::share(&engine, &caller, &id, PusherKind::Preset, now).await?)
     }
@@ -78,11 +74,7 @@ impl ShareApi {
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<GroupView>>, ApiError> {
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
-        shared_page(&engine, auth.anybody(), &page, PusherKind::Group, q.0.as_deref(), |pusher| match pusher {
-            StoredPusher::Group(group) => Some(GroupView::new(group)),
-            StoredPusher::Preset(_) => None,
-        })
-        .await
+        shared_page(&engine, auth.anybody(), &page, PusherKind::Group, q.0.as_deref(), GroupView::of).await
     }
 
     /// Share a Group with everybody
@@ -97,7 +89,7 @@ impl ShareApi {
         /// The Group's id.
         id: Path<String>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let (id, now) = (PusherId::new(id.0), engine.clock.now());
         group_view(edit::share(&engine, &caller, &id, PusherKind::Group, now).await?)
     }

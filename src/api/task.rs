@@ -146,7 +146,7 @@ impl TaskApi {
     ///
     /// All that is given must hold. An admin sees everybody's with `all=true`.
     #[oai(path = "/task", method = "get", operation_id = "listTasks")]
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
         engine: Data<&Arc<Engine>>,
@@ -168,7 +168,7 @@ impl TaskApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<TaskView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let everybody = all.0.unwrap_or(false) && caller.account.role == Role::Admin;
         let filter = TaskFilter {
@@ -195,7 +195,7 @@ impl TaskApi {
         /// The task's id.
         task_id: Path<String>,
     ) -> Result<Reply<TaskView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let task = own_task(&engine, &caller, TaskId::new(task_id.0)).await?;
         Ok(Reply(TaskView::new(task, true)))
     }
@@ -211,7 +211,7 @@ impl TaskApi {
         /// The task's id.
         task_id: Path<String>,
     ) -> Result<Reply<TaskView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let task = revoke::retry_task(&engine, &caller, &TaskId::new(task_id.0)).await?;
         Ok(Reply(TaskView::new(task, true)))
     }

@@ -111,7 +111,7 @@ impl TokenApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<TokenView>>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let mut tx = engine.store.read().await?;
         let found = tx.api_tokens_of(&caller.account.id, page.after.as_deref(), page.rows()).await?;
@@ -128,7 +128,7 @@ impl TokenApi {
         auth: Auth,
         token: Input<CreateToken>,
     ) -> Result<Reply<TokenView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let CreateToken { name, scopes, expires_at } = token.0;
         let expires_at = time("expires_at", expires_at.as_deref())?;
         let scopes = scopes.into_iter().map(ScopeWord::domain).collect();
@@ -147,7 +147,7 @@ impl TokenApi {
         /// The token's id.
         id: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         tokens::withdraw(&engine, &caller, &id.0).await?;
         Ok(Reply(Empty {}))
     }

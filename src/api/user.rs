@@ -12,7 +12,7 @@ use super::account::RemovedAccount;
 use super::auth::Auth;
 use super::envelope::{ApiError, Reply};
 use super::input::Input;
-use super::page::{Page, PageQuery, time_and_key};
+use super::page::{Page, PageQuery, position, time_and_key};
 use crate::domain::account::Role;
 use crate::domain::id::AccountId;
 use crate::error::Error;
@@ -121,7 +121,7 @@ impl UserApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<UserView>>, ApiError> {
-        auth.caller(&engine).await?.must_be_admin()?;
+        auth.caller()?.must_be_admin()?;
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
         let filter = UserFilter {
             role: role.0.map(RoleView::role),
@@ -135,7 +135,7 @@ impl UserApi {
             return Err(ApiError::param("email", false));
         }
         let rows = engine.store.read().await?.users(&filter, page.rows()).await?;
-        let key = |user: &UserRecord| format!("{}.{}", user.created_at.0, user.id);
+        let key = |user: &UserRecord| position(user.created_at, &user.id);
         Ok(Reply(page.page(rows, key, UserView::new)))
     }
 
@@ -150,7 +150,7 @@ impl UserApi {
         /// The account's id.
         id: Path<String>,
     ) -> Result<Reply<UserView>, ApiError> {
-        auth.caller(&engine).await?.must_be_admin()?;
+        auth.caller()?.must_be_admin()?;
         let user = engine.store.read().await?.user(&AccountId::new(id.0)).await?;
         Ok(Reply(UserView::new(user.ok_or(Error::NotFound("account"))?)))
     }
@@ -167,7 +167,7 @@ impl UserApi {
         id: Path<String>,
         change: Input<ChangeUser>,
     ) -> Result<Reply<UserView>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let ChangeUser { role, disabled, quota } = change.0;
         let quota = match quota {
             MaybeUndefined::Undefined => None,
@@ -191,7 +191,7 @@ impl UserApi {
         /// The account's id.
         id: Path<String>,
     ) -> Result<Reply<RemovedAccount>, ApiError> {
-        let caller = auth.caller(&engine).await?;
+        let caller = auth.caller()?;
         let revoked_tasks = users::expel(&engine, &caller, &AccountId::new(id.0)).await?;
         Ok(Reply(RemovedAccount { revoked_tasks }))
     }

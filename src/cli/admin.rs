@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 
 use super::print;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::domain::account::{Role, email_key};
 use crate::domain::invite::Wish;
 use crate::domain::refusal::Refusal;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::error::Error;
 use crate::flow::audit::operator;
 use crate::flow::login::{create_account, set_password};
@@ -70,31 +70,25 @@ pub enum Admin {
 pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir)?;
     let store = open_store(config).await?;
+    let now = SystemClock::default().now();
     let told = match command {
         Admin::CreateUser { email, admin } => {
             let role = if admin { Role::Admin } else { Role::User };
-            match create_account(&store, SystemClock::default().now(), &email, read_password()?, role)
-                .await
-                .map_err(told)?
-            {
-                Some(account) => format!("made the {} {}\n", account.role.as_str(), account.email),
-                None => bail!("there is an account with the address {email} already"),
-            }
+            let made = create_account(&store, now, &email, read_password()?, role).await.map_err(told)?;
+            let account = made.with_context(|| format!("there is an account with the address {email} already"))?;
+            format!("made the {} {}\n", account.role.as_str(), account.email)
         }
         Admin::SetPassword { email } => {
-            if !set_password(&store, SystemClock::default().now(), &email, read_password()?).await.map_err(told)? {
-                bail!("there is no account with the address {email}");
-            }
+            let changed = set_password(&store, now, &email, read_password()?).await.map_err(told)?;
+            ensure!(changed, no_account(&email));
             format!("changed the password of {email}\n")
         }
         Admin::Confirm { email } => {
-            match enroll::force(&store, SystemClock::default().now(), &operator(), &email).await.map_err(told)? {
-                Some(confirmed) => format!("confirmed {}\n", confirmed.email),
-                None => bail!("there is no account with the address {email}"),
-            }
+            let confirmed = enroll::force(&store, now, &operator(), &email).await.map_err(told)?;
+            format!("confirmed {}\n", confirmed.with_context(|| no_account(&email))?.email)
         }
-        Admin::Disable { email } => disable(&store, &email, true).await?,
-        Admin::Enable { email } => disable(&store, &email, false).await?,
+        Admin::Disable { email } => disable(&store, now, &email, true).await?,
+        Admin::Enable { email } => disable(&store, now, &email, false).await?,
         Admin::Invite { email, times, days, source } => {
             let email_key = match email {
                 Some(email) => Some(email_key(&email).with_context(|| format!("{email} is not a mail address"))?),
@@ -102,7 +96,7 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
             };
             let valid_time = days.map(|days| days.saturating_mul(86_400));
             let wish = Wish { times: Some(times), email_key, valid_time, source, ..Wish::default() };
-            let codes = invite::by_operator(&store, SystemClock::default().now(), wish).await.map_err(told)?;
+            let codes = invite::by_operator(&store, now, wish).await.map_err(told)?;
             codes.iter().map(|invite| format!("{}\n", invite.code)).collect()
         }
     };
@@ -110,13 +104,17 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
     print(&told)
 }
 
-async fn disable(store: &Store, email: &str, disabled: bool) -> anyhow::Result<String> {
+async fn disable(store: &Store, now: Timestamp, email: &str, disabled: bool) -> anyhow::Result<String> {
     let key = email_key(email).unwrap_or_default();
     let found = store.read().await.map_err(told)?.account_by_email(&key).await.map_err(told)?;
-    let Some((account, _)) = found else { bail!("there is no account with the address {email}") };
+    let (account, _) = found.with_context(|| no_account(email))?;
     let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
-    set_standing(store, SystemClock::default().now(), &operator(), &account.id, &change).await.map_err(told)?;
+    set_standing(store, now, &operator(), &account.id, &change).await.map_err(told)?;
     Ok(format!("{} {}\n", if disabled { "disabled" } else { "enabled" }, account.email))
+}
+
+fn no_account(email: &str) -> String {
+    format!("there is no account with the address {email}")
 }
 
 fn read_password() -> anyhow::Result<String> {

@@ -84,7 +84,6 @@ fn check_limits(config: &Config) -> Result<(), Fault> {
     ] {
         within(key, value.into(), 0, 1_000_000_000)?;
     }
-    let is_network = |entry: &&String| entry.parse::<IpNet>().is_ok() || entry.parse::<IpAddr>().is_ok();
     match config.trusted_proxies.iter().find(|entry| !is_network(entry)) {
         Some(entry) => {
             fault("trusted_proxies", &format!("{entry:?} is neither an address nor a network such as 10.0.0.0/8"))
@@ -95,9 +94,11 @@ fn check_limits(config: &Config) -> Result<(), Fault> {
 
 fn is_host_or_network(entry: &str) -> bool {
     let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    entry.parse::<IpNet>().is_ok()
-        || entry.parse::<IpAddr>().is_ok()
-        || (!entry.is_empty() && entry.len() <= 253 && entry.chars().all(host_char))
+    is_network(entry) || (!entry.is_empty() && entry.len() <= 253 && entry.chars().all(host_char))
+}
+
+fn is_network(entry: &str) -> bool {
+    entry.parse::<IpNet>().is_ok() || entry.parse::<IpAddr>().is_ok()
 }
 
 fn has_scheme(key: &'static str, text: &str, schemes: &[&str]) -> Result<(), Fault> {
