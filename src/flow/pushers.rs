@@ -190,18 +190,22 @@ impl Engine {
             return Ok(Some(pusher));
         }
         let read_at_change = self.pushers.changes();
-        let mut tx = self.store.read().await?;
-        let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
-        // Whoever is shut out, their Pushers are too.
-        if tx.account(stored.owner()).await?.is_none_or(|owner| owner.disabled) {
-            return Ok(None);
-        }
+        let Some(stored) = self.pushable(id).await? else { return Ok(None) };
         let pusher = match stored {
             StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
             StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
         };
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
+    }
+
+    /// The Preset or Group with this id as it stands in the database, unless its owner is shut out: then their Pushers
+    /// are too.
+    pub(super) async fn pushable(&self, id: &PusherId) -> Result<Option<StoredPusher>> {
+        let mut tx = self.store.read().await?;
+        let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
+        let owner = tx.account(stored.owner()).await?;
+        Ok(owner.filter(|owner| !owner.disabled).map(|_| stored))
     }
 
     /// Follows the chains from a Pusher down to its Services.

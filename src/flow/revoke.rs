@@ -94,13 +94,13 @@ pub async fn revoke_tasks_of(engine: &Engine, owner: &AccountId, pusher: &Pusher
     Ok(count)
 }
 
-/// For a push that was recorded while a Pusher went: if it was this one, revokes what waits because of it, as if the push
-/// had come just before.
+/// For a push that was recorded while a Pusher went or its owner was shut out: if it was this one, revokes what waits
+/// because of it, as if the push had come just before.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn revoke_if_gone(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<()> {
-    if engine.store.read().await?.pusher(engine.store.sealer(), pusher).await?.is_none() {
+    if engine.pushable(pusher).await?.is_none() {
         revoke_tasks_of(engine, owner, pusher).await?;
     }
     Ok(())

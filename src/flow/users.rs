@@ -38,11 +38,11 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
     caller.must_be_admin()?;
     let user = set_standing(&engine.store, engine.clock.now(), &caller.who(), id, change).await?;
     engine.limits.forget(id);
-    if user.disabled_at.is_some() {
+    if change.disabled == Some(true) {
         for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
             engine.pushers.forget(&pusher);
         }
-        revoke_all(engine, id).await?;
+        revoke_everywhere(engine, id).await?;
     }
     Ok(user)
 }
@@ -155,12 +155,7 @@ async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool
         engine.pushers.forget(pusher);
     }
     engine.callers.forget();
-    let mut revoked = revoke_all(engine, id).await?;
-    if engine.store.is_shared() {
-        // Another node may have taken a push meanwhile, as long as it did not know.
-        engine.pushers.until_known_everywhere().await;
-        revoked += revoke_all(engine, id).await?;
-    }
+    let revoked = revoke_everywhere(engine, id).await?;
     remove_tasks(engine, id).await?;
     Ok(revoked)
 }
@@ -183,6 +178,17 @@ pub async fn sweep_removed(engine: &Engine, now: Timestamp) -> Result<u64> {
         }
     }
     Ok(done)
+}
+
+/// Revokes what waits of an account whose Pushers no longer take any; answers how many tasks that were.
+async fn revoke_everywhere(engine: &Engine, id: &AccountId) -> Result<u64> {
+    let revoked = revoke_all(engine, id).await?;
+    if !engine.store.is_shared() {
+        return Ok(revoked);
+    }
+    // Another node may have taken a push meanwhile, as long as it did not know.
+    engine.pushers.until_known_everywhere().await;
+    Ok(revoked + revoke_all(engine, id).await?)
 }
 
 async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
