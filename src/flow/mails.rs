@@ -5,12 +5,11 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::audit::somebody;
+use super::login::new_secret;
 use super::mail_texts::{self, Text};
 use crate::domain::account::MailPurpose;
 use crate::domain::agenda::lane;
@@ -126,7 +125,7 @@ pub async fn write(engine: &Engine, task: &Claimed) -> Result<Written> {
     let Some(token) = token_for(&mut tx, &letter, now).await? else { return Ok(Written::Nobody) };
     let secret = match &token {
         Some(token) => {
-            let secret = new_token();
+            let secret = new_secret();
             tx.insert_mail_token(&TokenHash::of(&secret), token).await?;
             // Only here is it known that the address is somebody's. A mail that is sent again was asked for once.
             if token.purpose == MailPurpose::Reset && task.attempt == 1 {
@@ -188,9 +187,4 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
             Some(Some(token(account.id, MailPurpose::Reset, now.plus_ms(LINK_MS))))
         }
     })
-}
-
-fn new_token() -> String {
-    let secret: [u8; 32] = rand::random();
-    URL_SAFE_NO_PAD.encode(secret)
 }
