@@ -54,7 +54,7 @@ pub enum Registration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub id: AccountId,
-    /// As [`email_key`] gives it.
+    /// As it was given, but for spaces around it; compared as [`email_key`] gives it.
     pub email: String,
     pub role: Role,
     /// The address has been proved, or an admin vouches for it.
@@ -117,6 +117,14 @@ pub fn email_key(email: &str) -> Option<String> {
     let (user, host) = key.split_once('@')?;
     let fits = !user.is_empty() && !host.is_empty() && !host.contains('@') && key.len() <= MAX_EMAIL;
     if fits && !key.contains(bad) { Some(key) } else { None }
+}
+
+/// The same, of an address that must be one.
+///
+/// # Errors
+/// The field `email` with `invalid`.
+pub fn wanted_email(email: &str) -> Result<String, Refusal> {
+    email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })
 }
 
 /// Whether a password is long enough to be one, and short enough to be hashed: 8 to 256 characters.

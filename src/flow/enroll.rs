@@ -11,7 +11,7 @@ use super::door::Visitor;
 use super::login::{self, Turn};
 use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
 use super::{Caller, Engine};
-use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, email_key};
+use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, wanted_email};
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::invite::{InviteKind, read_code};
@@ -58,7 +58,7 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     if engine.registration == Registration::Closed {
         return Err(Refusal::RegistrationClosed.into());
     }
-    let key = email_key(&wish.email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(&wish.email)?;
     check_password(&wish.password)?;
     let code = read_code(&wish.code).ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
     check_code(engine, &code, &key).await?;
@@ -169,7 +169,7 @@ pub async fn send_letter(
     language: Language,
     visitor: &Visitor,
 ) -> Result<()> {
-    let to = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let to = wanted_email(email)?;
     if engine.mail.is_none() {
         return Err(Refusal::MailNotConfigured.into());
     }
@@ -232,7 +232,7 @@ pub async fn confirm_by_hand(engine: &Engine, caller: &Caller, email: &str) -> R
 /// # Errors
 /// If the address is none, or the database fails.
 pub async fn force(store: &Store, now: Timestamp, who: &Who, email: &str) -> Result<Option<Confirmed>> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     let mut tx = store.write().await?;
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(None) };
     if tx.confirm_account(&account.id, None, now).await? {

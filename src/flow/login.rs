@@ -16,7 +16,7 @@ use super::callers::Holder;
 use super::door::Visitor;
 use super::password::shut_out_all;
 use super::{Caller, Engine, tokens};
-use crate::domain::account::{Account, Role, check_password, email_key};
+use crate::domain::account::{Account, Role, check_password, email_key, wanted_email};
 use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
@@ -171,7 +171,7 @@ pub async fn create_account(
     password: String,
     role: Role,
 ) -> Result<Option<Account>> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     check_password(&password)?;
     let account = Account {
         id: AccountId::new(time_ordered(now.0, rand::random())),
@@ -198,7 +198,7 @@ pub async fn create_account(
 /// # Errors
 /// If the password is not acceptable, or the database fails.
 pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &str, password: String) -> Result<bool> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     check_password(&password)?;
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
