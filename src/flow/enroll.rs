@@ -133,7 +133,7 @@ async fn enter(
             tx.set_roots(&id, &roots).await?;
             // Who signs up has not shown yet that the address is theirs.
             let event = event_at(now, &somebody(None, origin), AuditAction::AccountMade);
-            tx.audit(&event.concerning(&id).to(id.as_str(), "")).await?;
+            tx.audit(&event.to_account(&id, "")).await?;
             Ok((LetterKind::Confirm { password_hash: Some(hash) }, true))
         }
     }
@@ -197,7 +197,7 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
     match found.purpose {
         MailPurpose::Confirm => {
             if tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await? {
-                tx.audit(&event(AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+                tx.audit(&event(AuditAction::AccountConfirmed).to_account(&found.account, "")).await?;
             }
         }
         MailPurpose::Change => {
@@ -207,7 +207,7 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
             if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
                 return Err(Refusal::Field { field: "email", reason: "taken" }.into());
             }
-            tx.audit(&event(AuditAction::AccountChanged).to(found.account.as_str(), "email")).await?;
+            tx.audit(&event(AuditAction::AccountChanged).to_account(&found.account, "email")).await?;
         }
         MailPurpose::Reset => return Err(unknown()),
     }
@@ -237,7 +237,7 @@ pub async fn force(store: &Store, now: Timestamp, who: &Who, email: &str) -> Res
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(None) };
     if tx.confirm_account(&account.id, None, now).await? {
         let event = event_at(now, who, AuditAction::AccountConfirmed);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
     }
     tx.commit().await?;
     Ok(Some(Confirmed { email: account.email }))
@@ -268,7 +268,7 @@ async fn remove_late(tx: &mut Tx, id: &AccountId, now: Timestamp) -> Result<bool
     let gone = tx.remove_unconfirmed(id).await?;
     if gone {
         let event = event_at(now, &Who::default(), AuditAction::AccountDeleted);
-        tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
+        tx.audit(&event.to_account(id, "")).await?;
     }
     Ok(gone)
 }

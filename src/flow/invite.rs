@@ -102,11 +102,7 @@ pub async fn withdraw(engine: &Engine, caller: &Caller, code: &str) -> Result<()
         return Err(unknown());
     }
     let event = engine.event(&caller.who(), AuditAction::InviteWithdrawn).to(recognisable(code), invite.kind.as_str());
-    let event = match &invite.made_by {
-        Some(maker) => event.concerning(maker),
-        None => event,
-    };
-    tx.audit(&event).await?;
+    tx.audit(&event.concerning(invite.made_by.as_ref().unwrap_or(&caller.account.id))).await?;
     tx.commit().await
 }
 

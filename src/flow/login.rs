@@ -17,7 +17,7 @@ use super::door::Visitor;
 use super::password::shut_out_all;
 use super::{Caller, Engine, tokens};
 use crate::domain::account::{Account, Role, check_password, email_key, wanted_email};
-use crate::domain::audit::AuditAction;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -80,7 +80,7 @@ pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visit
 
 async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Option<IpAddr>) -> Result<()> {
     let event = engine.event(&somebody(None, origin), AuditAction::LoginFailed);
-    let event = account.map_or(event.clone(), |account| event.concerning(account));
+    let event = AuditEvent { account: account.cloned(), ..event };
     let mut tx = engine.store.write().await?;
     tx.audit(&event).await?;
     tx.commit().await
@@ -186,7 +186,7 @@ pub async fn create_account(
     let added = tx.insert_account(&NewAccount { account: account.clone(), email_key: key, password_hash }).await?;
     if added {
         let event = event_at(now, &operator(), AuditAction::AccountMade);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
     }
     tx.commit().await?;
     Ok(added.then_some(account))
@@ -205,7 +205,7 @@ pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &s
     let changed = tx.set_password(&key, &password_hash).await?;
     if let Some((account, _)) = tx.account_by_email(&key).await? {
         let event = event_at(now, &operator(), AuditAction::PasswordReset);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
         shut_out_all(&mut tx, &account.id, &operator(), now).await?;
     }
     tx.commit().await?;

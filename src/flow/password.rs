@@ -29,8 +29,7 @@ pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, 
     tx.set_password_of(&caller.account.id, &hash).await?;
     tx.drop_mail_tokens(&caller.account.id).await?;
     let ended = tx.end_sessions(&caller.account.id, Some(&caller.token)).await?;
-    let id = caller.account.id.as_str();
-    tx.audit(&engine.event(&caller.who(), AuditAction::PasswordChanged).to(id, "")).await?;
+    tx.audit(&engine.event(&caller.who(), AuditAction::PasswordChanged).to_account(&caller.account.id, "")).await?;
     tx.commit().await?;
     Ok(ended)
 }
@@ -67,9 +66,9 @@ pub async fn reset(engine: &Engine, token: &str, password: String, origin: Optio
     let who = somebody(Some(found.account.clone()), origin);
     tx.set_password_of(&found.account, &password_hash).await?;
     if tx.confirm_account(&found.account, None, now).await? {
-        tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+        tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to_account(&found.account, "")).await?;
     }
-    tx.audit(&event_at(now, &who, AuditAction::PasswordReset).to(found.account.as_str(), "")).await?;
+    tx.audit(&event_at(now, &who, AuditAction::PasswordReset).to_account(&found.account, "")).await?;
     shut_out_all(&mut tx, &found.account, &who, now).await?;
     tx.commit().await
 }

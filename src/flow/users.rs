@@ -81,7 +81,7 @@ pub async fn set_standing(
     }
     let after = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     for (action, what) in changes(&before, &after) {
-        tx.audit(&event_at(now, who, action).concerning(id).to(id.as_str(), &what)).await?;
+        tx.audit(&event_at(now, who, action).to_account(id, &what)).await?;
     }
     tx.commit().await?;
     Ok(after)
@@ -148,8 +148,7 @@ async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool
     } else {
         tx.remove_account(id, engine.clock.now()).await?;
     }
-    let event = engine.event(&caller.who(), AuditAction::AccountDeleted);
-    tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
+    tx.audit(&engine.event(&caller.who(), AuditAction::AccountDeleted).to_account(id, "")).await?;
     tx.commit().await?;
     for pusher in &pushers {
         engine.pushers.forget(pusher);
