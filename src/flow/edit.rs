@@ -19,12 +19,6 @@ use crate::store::{PusherKind, StoredPusher, Tx};
 /// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
 
-/// Begins the transaction in which a Pusher is made, changed, shared or removed: what is checked in it stays true until
-/// it ends.
-async fn begin(engine: &Engine) -> Result<Tx> {
-    engine.store.edit().await
-}
-
 /// Checks and stores a new Pusher.
 ///
 /// # Errors
@@ -32,7 +26,7 @@ async fn begin(engine: &Engine) -> Result<Tx> {
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
     check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
@@ -52,7 +46,7 @@ pub async fn change(
     edit: impl FnOnce(StoredPusher) -> Result<StoredPusher>,
 ) -> Result<StoredPusher> {
     // One transaction from reading to writing: two changes at once cannot undo each other.
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     let before = allowed(engine, &mut tx, caller, Action::Change, id).await?;
     let after = edit(before.clone())?;
     check_fields(&after)?;
@@ -79,7 +73,7 @@ pub async fn share(
     kind: PusherKind,
     now: Timestamp,
 ) -> Result<StoredPusher> {
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     let mut pusher = allowed(engine, &mut tx, caller, Action::Share, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));
@@ -108,7 +102,7 @@ pub async fn share(
 /// If it is not there, the caller may not delete it, or others build on it.
 pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: PusherKind, force: bool) -> Result<usize> {
     let is_admin = caller.account.role == Role::Admin;
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     let pusher = allowed(engine, &mut tx, caller, Action::Delete, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));
