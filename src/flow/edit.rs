@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::pushers::{as_pusher, owner};
+use super::pushers::{as_pusher, owner, standing};
 use super::revoke::revoke_tasks_of;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
@@ -133,7 +133,7 @@ pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: Pushe
 /// `NotFound` if the caller may not even see it; else why not.
 async fn allowed(engine: &Engine, tx: &mut Tx, caller: &Caller, action: Action, id: &PusherId) -> Result<StoredPusher> {
     let found = tx.pusher(engine.store.sealer(), id).await?.ok_or(Error::NotFound("pusher"))?;
-    let standing = engine.standing(&as_pusher(&found));
+    let standing = standing(&found);
     let may = |action| Caller::may(Some(caller), action, Some(found.owner()), standing);
     if may(action) {
         return Ok(found);
@@ -182,7 +182,7 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
 /// With this Pusher as it is to be, each of these still leads to its Services. One that led nowhere before, because an
 /// admin has deleted what it is built on, may go on doing so.
 async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
-    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher))]);
+    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher.clone()))]);
     for root in roots {
         loop {
             match follow(root, &|id| loaded.get(id).cloned()) {
@@ -204,7 +204,7 @@ async fn load(engine: &Engine, tx: &mut Tx, id: &PusherId) -> Result<Option<Push
     if let Some(service) = engine.catalogue.get(id.as_str()) {
         return Ok(Some(Pusher::Service(service.spec.clone())));
     }
-    Ok(tx.pusher(engine.store.sealer(), id).await?.as_ref().map(as_pusher))
+    Ok(tx.pusher(engine.store.sealer(), id).await?.map(as_pusher))
 }
 
 /// A Pusher and everything that builds on it, directly or not.

@@ -173,10 +173,18 @@ pub fn owner(pusher: &Pusher) -> Option<&AccountId> {
 }
 
 /// A Preset or Group as one of all kinds of Pushers.
-pub fn as_pusher(stored: &StoredPusher) -> Pusher {
+pub fn as_pusher(stored: StoredPusher) -> Pusher {
     match stored {
-        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset.clone())),
-        StoredPusher::Group(group) => Pusher::Group(Arc::new(group.clone())),
+        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
+        StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
+    }
+}
+
+/// How open a Preset or Group is.
+pub fn standing(stored: &StoredPusher) -> Standing {
+    match stored {
+        StoredPusher::Preset(preset) => Standing::of(preset.protected, preset.shared),
+        StoredPusher::Group(group) => Standing::of(group.protected, group.shared),
     }
 }
 
@@ -191,10 +199,7 @@ impl Engine {
         }
         let read_at_change = self.pushers.changes();
         let Some(stored) = self.pushable(id).await? else { return Ok(None) };
-        let pusher = match stored {
-            StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
-            StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
-        };
+        let pusher = as_pusher(stored);
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
     }
@@ -234,18 +239,12 @@ impl Engine {
 
     /// How open a Pusher is.
     pub fn standing(&self, pusher: &Pusher) -> Standing {
-        let (protected, shared) = match pusher {
+        match pusher {
             Pusher::Service(spec) => {
-                let open = self.catalogue.get(&spec.id).is_some_and(|service| service.open);
-                return Standing::Service { open };
+                Standing::Service { open: self.catalogue.get(&spec.id).is_some_and(|service| service.open) }
             }
-            Pusher::Preset(preset) => (preset.protected, preset.shared),
-            Pusher::Group(group) => (group.protected, group.shared),
-        };
-        match (protected, shared) {
-            (true, _) => Standing::Protected,
-            (false, true) => Standing::Shared,
-            (false, false) => Standing::Private,
+            Pusher::Preset(preset) => Standing::of(preset.protected, preset.shared),
+            Pusher::Group(group) => Standing::of(group.protected, group.shared),
         }
     }
 
