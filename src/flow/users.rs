@@ -5,6 +5,7 @@
 
 use super::audit::event_at;
 use super::door::Visitor;
+use super::tidy::in_steps;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
 use crate::domain::audit::{AuditAction, Who};
@@ -191,27 +192,11 @@ async fn revoke_everywhere(engine: &Engine, id: &AccountId) -> Result<u64> {
 }
 
 async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
-    let mut count = 0;
-    loop {
-        let mut tx = engine.store.write().await?;
-        let revoked = tx.revoke_some_of(id, engine.clock.now(), STEP).await?;
-        tx.commit().await?;
-        count += revoked;
-        if revoked == 0 {
-            return Ok(count);
-        }
-    }
+    in_steps(engine, |mut tx| async move { Ok((tx.revoke_some_of(id, engine.clock.now(), STEP).await?, tx)) }).await
 }
 
-async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<()> {
-    loop {
-        let mut tx = engine.store.write().await?;
-        let removed = tx.remove_some_of(id, STEP).await?;
-        tx.commit().await?;
-        if removed == 0 {
-            return Ok(());
-        }
-    }
+async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<u64> {
+    in_steps(engine, |mut tx| async move { Ok((tx.remove_some_of(id, STEP).await?, tx)) }).await
 }
 
 fn is_acting_admin(user: &UserRecord) -> bool {
