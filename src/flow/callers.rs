@@ -35,7 +35,8 @@ pub struct CallerCache {
 }
 
 impl CallerCache {
-    /// Forgets everybody. Call it after the commit of whatever changes an account, a session or a token.
+    /// Forgets everybody, after the commit of whatever changes an account, a session or a token. The API does so at the end
+    /// of every request that is no read and no push.
     pub fn forget(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.known.write().unwrap_or_else(PoisonError::into_inner).clear();

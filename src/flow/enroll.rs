@@ -213,6 +213,7 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
     }
     let account = tx.account(&found.account).await?.ok_or_else(unknown)?;
     tx.commit().await?;
+    // Following a link is a read, as requests go.
     engine.callers.forget();
     Ok(Confirmed { email: account.email })
 }

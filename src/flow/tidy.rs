@@ -24,7 +24,6 @@ const KEEP_CODES_MS: i64 = 30 * DAY_MS;
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
     let mut gone = remove_ended_tokens(engine, now).await? + remove_old_usage(engine, now).await?;
-    engine.callers.forget();
     gone += enroll::remove_unconfirmed(engine, now).await?;
     gone += users::sweep_removed(engine, now).await?;
     let days = |kept: u32| now.plus_ms(-i64::from(kept) * DAY_MS);

@@ -154,6 +154,7 @@ async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool
     for pusher in &pushers {
         engine.pushers.forget(pusher);
     }
+    // At once: what follows takes its time.
     engine.callers.forget();
     let revoked = revoke_everywhere(engine, id).await?;
     remove_tasks(engine, id).await?;
