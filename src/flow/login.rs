@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use argon2::password_hash::phc::PasswordHash;
-
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -244,7 +243,7 @@ impl Turn {
         HASHING.acquire().await.map(Self).map_err(|e| Error::Broken(e.into()))
     }
 
-    /// Hashes a password, in this turn. The turn lasts until the hash is there.
+    /// Hashes a password, in this turn, which lasts until it is dropped.
     ///
     /// # Errors
     /// If hashing fails.
@@ -258,7 +257,11 @@ fn hash_now(password: &str) -> Result<String> {
     hash.map(|hash| hash.to_string()).map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
 }
 
-async fn hash(password: String) -> Result<String> {
+/// Hashes a password, when it is its turn.
+///
+/// # Errors
+/// If hashing fails.
+pub(super) async fn hash(password: String) -> Result<String> {
     Turn::wait().await?.hash(password).await
 }
 
@@ -281,6 +284,6 @@ async fn nobodys_hash() -> Result<String> {
 }
 
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let _turn = HASHING.acquire().await.map_err(|e| Error::Broken(e.into()))?;
+    let _turn = Turn::wait().await?;
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Broken(e.into()))
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::enroll::send_letter;
-use super::login::{Turn, prove};
+use super::login::{self, prove};
 use super::mails::LetterKind;
 use super::{Caller, Engine};
 use crate::domain::account::{MailPurpose, check_password};
@@ -24,7 +24,7 @@ use crate::store::{TokenHash, Tx};
 pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, visitor: &Visitor) -> Result<u64> {
     check_password(&new)?;
     prove(engine, caller, old, visitor).await?;
-    let hash = Turn::wait().await?.hash(new).await?;
+    let hash = login::hash(new).await?;
     let mut tx = engine.store.write().await?;
     tx.set_password_of(&caller.account.id, &hash).await?;
     tx.drop_mail_tokens(&caller.account.id).await?;
@@ -56,7 +56,7 @@ pub async fn reset(engine: &Engine, token: &str, password: String, origin: Optio
     // A token that is none costs no hash.
     let found = engine.store.read().await?.mail_token(&hash, engine.clock.now()).await?;
     found.filter(is_reset).ok_or_else(unknown)?;
-    let password_hash = Turn::wait().await?.hash(password).await?;
+    let password_hash = login::hash(password).await?;
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
     let found = tx.mail_token(&hash, now).await?.filter(is_reset).ok_or_else(unknown)?;
