@@ -11,6 +11,9 @@ const MAX_EMAIL: usize = 254;
 /// Fewest and most characters of a password.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
+/// How long an account waits to be confirmed: a day.
+pub const CONFIRM_MS: i64 = 86_400_000;
+
 /// What an account may do beyond its own affairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +65,13 @@ pub struct Account {
     /// Shut out by an admin.
     pub disabled: bool,
     pub created_at: Timestamp,
+}
+
+impl Account {
+    /// Until when it waits to be confirmed.
+    pub fn confirm_by(&self) -> Timestamp {
+        self.created_at.plus_ms(CONFIRM_MS)
+    }
 }
 
 /// A token with a name that an account has made for a program.

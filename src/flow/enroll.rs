@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::login::{self, Turn};
-use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
+use super::mails::{self, Letter, LetterKind};
 use super::{Caller, Engine};
-use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, wanted_email};
+use crate::domain::account::{Account, CONFIRM_MS, MailPurpose, Registration, Role, check_password, wanted_email};
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::invite::{InviteKind, read_code};
@@ -98,7 +98,7 @@ async fn enter(
     origin: Option<IpAddr>,
 ) -> Result<(LetterKind, bool)> {
     let mut there = tx.account_by_email(key).await?.map(|(account, _)| account);
-    if let Some(late) = there.take_if(|account| !account.confirmed && account.created_at.plus_ms(CONFIRM_MS) <= now) {
+    if let Some(late) = there.take_if(|account| !account.confirmed && account.confirm_by() <= now) {
         // Its time is over; housekeeping has not come by yet.
         remove_late(tx, &late.id, now).await?;
     }

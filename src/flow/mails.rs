@@ -26,8 +26,6 @@ use crate::store::{Claimed, Column, MailToken, NewTask, TokenHash, Tx};
 pub const SERVICE: &str = "@mail";
 /// Whom these tasks belong to; no account can have this id.
 pub const HOLDER: &str = "@server";
-/// How long an account waits to be confirmed.
-pub const CONFIRM_MS: i64 = 86_400_000;
 /// How long a link is good for that changes something.
 const LINK_MS: i64 = 3_600_000;
 
@@ -177,10 +175,10 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
         return Ok(None);
     };
     Ok(match &letter.kind {
-        LetterKind::Confirm { .. } if account.confirmed || account.created_at.plus_ms(CONFIRM_MS) <= now => None,
+        LetterKind::Confirm { .. } if account.confirmed || account.confirm_by() <= now => None,
         LetterKind::Confirm { password_hash } => Some(Some(MailToken {
             password_hash: password_hash.clone(),
-            ..token(account.id, MailPurpose::Confirm, account.created_at.plus_ms(CONFIRM_MS))
+            ..token(account.id.clone(), MailPurpose::Confirm, account.confirm_by())
         })),
         LetterKind::Exists => Some(None),
         LetterKind::Reset | LetterKind::Change { .. } => {
