@@ -19,7 +19,7 @@ use crate::domain::language::Language;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{NewAccount, NewTask, Roots, Store, TokenHash, Tx};
+use crate::store::{NewAccount, Roots, Store, TokenHash, Tx};
 
 /// Most accounts removed in one round of housekeeping.
 const STEP: i64 = 200;
@@ -70,21 +70,17 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     }
     let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
-    let kind = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
+    let (kind, is_new) = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
+    let mut mail = None;
     // The first mail to a new account always goes out; the code bounds how many there are.
-    let wanted = kind.1 || engine.door.may_mail(kind.0.as_str(), &key, now);
-    let task = match engine.mail {
-        Some(_) if wanted => {
-            let letter = Letter { kind: kind.0, to: key, language: wish.language, origin: visitor.origin };
-            Some(mails::task(engine, &letter)?)
-        }
-        _ => None,
-    };
-    if let Some(task) = &task {
-        tx.insert_task(task).await?;
+    if engine.mail.is_some() && (is_new || engine.door.may_mail(kind.as_str(), &key, now)) {
+        let letter = Letter { kind, to: key, language: wish.language, origin: visitor.origin };
+        let task = mails::task(engine, &letter)?;
+        tx.insert_task(&task).await?;
+        mail = Some(task);
     }
     tx.commit().await?;
-    wake(engine, task.as_ref());
+    engine.store.signal().note(mail.iter().map(|task| (task.lane.as_str(), task.run_at.0)));
     Ok(SignedUp { confirm_by: now.plus_ms(CONFIRM_MS), mail: engine.mail.is_some() })
 }
 
@@ -272,11 +268,6 @@ async fn remove_late(tx: &mut Tx, id: &AccountId, now: Timestamp) -> Result<bool
         tx.audit(&event.to_account(id, "")).await?;
     }
     Ok(gone)
-}
-
-/// Tells the workers of a task that was committed.
-fn wake(engine: &Engine, task: Option<&NewTask>) {
-    engine.store.signal().note(task.map(|task| (task.lane.as_str(), task.run_at.0)));
 }
 
 /// Has a mail written that asks whether an account's new address is its owner's.
