@@ -68,6 +68,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// Whether it looks after the server.
+    pub fn is_admin(&self) -> bool {
+        self.role == Role::Admin
+    }
+
     /// Until when it waits to be confirmed.
     pub fn confirm_by(&self) -> Timestamp {
         self.created_at.plus_ms(CONFIRM_MS)

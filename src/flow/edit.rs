@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::pushers::{as_pusher, owner, standing};
 use super::revoke::revoke_tasks_of;
 use super::{Caller, Engine};
-use crate::domain::account::Role;
 use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
@@ -101,7 +100,7 @@ pub async fn share(
 /// # Errors
 /// If it is not there, the caller may not delete it, or others build on it.
 pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: PusherKind, force: bool) -> Result<usize> {
-    let is_admin = caller.account.role == Role::Admin;
+    let is_admin = caller.account.is_admin();
     let mut tx = engine.store.edit().await?;
     let pusher = allowed(engine, &mut tx, caller, Action::Delete, id).await?;
     if pusher.kind() != kind {

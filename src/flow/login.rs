@@ -118,7 +118,7 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
         Some(holder) => holder,
         None => look_up(engine, token, &hash, now).await?,
     };
-    if holder.account.role != Role::Admin {
+    if !holder.account.is_admin() {
         engine.limits.account(&holder.account.id, now)?;
     }
     let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };

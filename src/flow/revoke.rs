@@ -1,7 +1,6 @@
 //! Takes tasks back. Whether it worked is decided by one atomic change in the database.
 
 use super::{Caller, Engine};
-use crate::domain::account::Role;
 use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
@@ -136,5 +135,5 @@ async fn record(engine: &Engine, tx: &mut Tx, caller: &Caller, action: AuditActi
 
 /// Whether a task is the caller's, or the caller is an admin.
 pub fn concerns(caller: &Caller, task: &TaskRecord) -> bool {
-    caller.account.role == Role::Admin || caller.account.id == task.owner
+    caller.account.is_admin() || caller.account.id == task.owner
 }
