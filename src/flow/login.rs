@@ -123,13 +123,13 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
     }
     let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };
     if holder.last_used_at.is_none_or(|last| now.0 - last.0 >= every) {
+        engine.callers.touched(&hash, now);
         let mut tx = engine.store.write().await?;
         match &holder.token {
             Some(token) => tx.touch_api_token(&token.id, now).await?,
             None => tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?,
         }
         tx.commit().await?;
-        engine.callers.forget_token(&hash);
     }
     Ok(Caller { account: holder.account.clone(), token: hash, api_token: holder.token.clone(), origin })
 }
