@@ -24,8 +24,9 @@ pub async fn count(
 ) -> Result<()> {
     let Some(owner) = owner(root) else { return Ok(()) };
     let limits = &engine.limits;
-    let known = caller.is_some_and(|caller| pays(engine, caller, root));
-    let counted = limits.pusher(id, now).and_then(|()| if known { Ok(()) } else { limits.account(owner, now) });
+    let counted_before = caller.is_some_and(|caller| pays(engine, caller, root));
+    let counted =
+        limits.pusher(id, now).and_then(|()| if counted_before { Ok(()) } else { limits.account(owner, now) });
     unless_admin(engine, owner, counted).await
 }
 
@@ -56,8 +57,8 @@ impl<'a> Spent<'a> {
     /// # Errors
     /// `Limited` if the day's quota has no room for all of them; if the database fails.
     pub async fn take(engine: &'a Engine, payer: AccountId, tasks: usize, now: Timestamp) -> Result<Self> {
-        let known = known(engine, &payer, now).await?;
-        let tasks = engine.limits.quota(payer.as_str(), known, tasks, now)?;
+        let terms = known(engine, &payer, now).await?;
+        let tasks = engine.limits.quota(payer.as_str(), terms, tasks, now)?;
         Ok(Self { engine, payer, tasks })
     }
 
