@@ -135,8 +135,8 @@ async fn enter(
     }
 }
 
-/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came by is good
-/// for it again.
+/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came
+/// by is good for it again.
 async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
     let mut tx = engine.store.read().await?;
     let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;

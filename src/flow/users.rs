@@ -5,6 +5,7 @@
 
 use super::audit::event_at;
 use super::door::Visitor;
+use super::login::prove;
 use super::tidy::in_steps;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
@@ -13,7 +14,6 @@ use crate::domain::id::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::flow::login::prove;
 use crate::store::{Store, UserRecord};
 
 /// Tasks touched in one commit.
