@@ -11,6 +11,9 @@ const MAX_EMAIL: usize = 254;
 /// Fewest and most characters of a password.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
+/// How long an account waits to be confirmed: a day.
+pub const CONFIRM_MS: i64 = 86_400_000;
+
 /// What an account may do beyond its own affairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,7 +57,7 @@ pub enum Registration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub id: AccountId,
-    /// As [`email_key`] gives it.
+    /// As it was given, but for spaces around it; compared as [`email_key`] gives it.
     pub email: String,
     pub role: Role,
     /// The address has been proved, or an admin vouches for it.
@@ -62,6 +65,18 @@ pub struct Account {
     /// Shut out by an admin.
     pub disabled: bool,
     pub created_at: Timestamp,
+}
+
+impl Account {
+    /// Whether it looks after the server.
+    pub fn is_admin(&self) -> bool {
+        self.role == Role::Admin
+    }
+
+    /// Until when it waits to be confirmed.
+    pub fn confirm_by(&self) -> Timestamp {
+        self.created_at.plus_ms(CONFIRM_MS)
+    }
 }
 
 /// A token with a name that an account has made for a program.
@@ -117,6 +132,14 @@ pub fn email_key(email: &str) -> Option<String> {
     let (user, host) = key.split_once('@')?;
     let fits = !user.is_empty() && !host.is_empty() && !host.contains('@') && key.len() <= MAX_EMAIL;
     if fits && !key.contains(bad) { Some(key) } else { None }
+}
+
+/// The same, of an address that must be one.
+///
+/// # Errors
+/// The field `email` with `invalid`.
+pub fn wanted_email(email: &str) -> Result<String, Refusal> {
+    email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })
 }
 
 /// Whether a password is long enough to be one, and short enough to be hashed: 8 to 256 characters.

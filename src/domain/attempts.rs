@@ -139,7 +139,7 @@ impl Attempts {
 }
 
 /// Drops the older half when there are too many; what is worth more goes last.
-fn make_room<K: Clone + Eq + Hash, V>(map: &mut HashMap<K, V>, worth: impl Fn(&V) -> (bool, Timestamp)) {
+fn make_room<K: Eq + Hash, V>(map: &mut HashMap<K, V>, worth: impl Fn(&V) -> (bool, Timestamp)) {
     if map.len() < MOST {
         return;
     }

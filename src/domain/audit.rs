@@ -142,6 +142,12 @@ impl AuditEvent {
         Self { account: Some(account.clone()), ..self }
     }
 
+    /// The same, done to an account, in its affairs; `what` of it, if not all.
+    #[must_use]
+    pub fn to_account(self, account: &AccountId, what: &str) -> Self {
+        self.concerning(account).to(account.as_str(), what)
+    }
+
     /// The same, done to this, which is called so.
     #[must_use]
     pub fn to(self, target: &str, name: &str) -> Self {

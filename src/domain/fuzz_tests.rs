@@ -49,18 +49,13 @@ fn value() -> impl Strategy<Value = Value> {
 fn spec(kind: ParamType, required: bool, bound: Option<u8>) -> ParamSpec {
     let values = if kind == ParamType::Enum { vec!["a".into(), "1".into(), "true".into()] } else { Vec::new() };
     ParamSpec {
-        name: "p".into(),
-        kind,
         required,
-        secret: false,
-        default: None,
         values,
         max_length: bound.map(usize::from),
         min: bound.map(f64::from),
         max: bound.map(|bound| f64::from(bound) * 2.0),
         accepts: if required { vec!["https".into()] } else { Vec::new() },
-        help: String::new(),
-        help_zh: String::new(),
+        ..ParamSpec::plain("p", kind)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Invitation codes: what each kind may be asked for, what a code looks like, and whether one can be used. It stores
 //! and sends nothing.
 
+use super::account::CONFIRM_MS;
 use super::id::AccountId;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -14,7 +15,7 @@ pub const MOST_SECONDS: i64 = 10 * 365 * 86_400;
 /// Most codes of a user, not an admin, that are neither used up nor over.
 pub const MOST_OPEN: i64 = 100;
 /// How long a code of the kind `auto` lasts, in seconds: as long as an account waits to be confirmed.
-pub const AUTO_SECONDS: i64 = 86_400;
+const AUTO_SECONDS: i64 = CONFIRM_MS / 1000;
 /// Longest `source`, in characters.
 const MOST_SOURCE: usize = 64;
 

@@ -72,6 +72,27 @@ pub struct ParamSpec {
     pub help_zh: String,
 }
 
+#[cfg(test)]
+impl ParamSpec {
+    /// One that takes whatever is of its type.
+    pub fn plain(name: &str, kind: ParamType) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            required: false,
+            secret: false,
+            default: None,
+            values: Vec::new(),
+            max_length: None,
+            min: None,
+            max: None,
+            accepts: Vec::new(),
+            help: String::new(),
+            help_zh: String::new(),
+        }
+    }
+}
+
 /// What the rules need to know of a Service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {

@@ -52,6 +52,17 @@ pub enum Standing {
     Shared,
 }
 
+impl Standing {
+    /// That of a Preset or Group.
+    pub fn of(protected: bool, shared: bool) -> Self {
+        match (protected, shared) {
+            (true, _) => Self::Protected,
+            (false, true) => Self::Shared,
+            (false, false) => Self::Private,
+        }
+    }
+}
+
 /// Whether a caller may do something.
 pub fn may(action: Action, relation: Relation, standing: Standing) -> bool {
     use Relation::{Admin, Anonymous, Owner, Stranger};

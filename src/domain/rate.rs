@@ -96,6 +96,23 @@ impl Bucket {
     }
 }
 
+/// What of an account decides how much it may do. Of one that is not there, what holds for everybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub is_admin: bool,
+    /// Tasks a day, if not as many as everybody's; 0 is none at all.
+    pub quota: Option<u32>,
+}
+
+impl Terms {
+    /// The tasks that the account may have in a day; `None` if nothing limits them. What was set for the account holds, for
+    /// an administrator's as well; else administrators are free, and for others `configured` holds, where 0 is no limit.
+    pub fn daily(self, configured: u32) -> Option<u32> {
+        let usual = (!self.is_admin && configured > 0).then_some(configured);
+        self.quota.or(usual)
+    }
+}
+
 /// What one account has used of a day's quota. Days are those of UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {

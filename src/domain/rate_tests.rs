@@ -80,6 +80,17 @@ fn a_quota_is_for_a_day_of_utc() {
     assert_eq!((spent.used(), spent.day()), (5, day(midnight) + 2));
 }
 
+#[test]
+fn what_was_set_holds_before_what_holds_for_everybody() {
+    let terms = |is_admin, quota| Terms { is_admin, quota };
+    assert_eq!(terms(false, None).daily(5), Some(5));
+    assert_eq!(terms(false, None).daily(0), None, "the setting's 0 is no limit");
+    assert_eq!(terms(false, Some(0)).daily(0), Some(0), "an account's is nothing at all");
+    assert_eq!(terms(false, Some(7)).daily(5), Some(7));
+    assert_eq!(terms(true, None).daily(5), None);
+    assert_eq!(terms(true, Some(3)).daily(5), Some(3));
+}
+
 proptest! {
     #[test]
     fn no_window_sees_more_than_the_burst_and_what_ran_out(

@@ -42,10 +42,9 @@ pub fn group_for_others(group: &Group, target: Option<&Target>) -> Group {
 }
 
 /// The Services that a name in front of a Group may reach, and what it is called there.
-fn dealt<'a>(group: &Group, chains: &'a [Chain], name: &Name<'a>) -> Vec<(&'a ServiceSpec, Name<'a>)> {
+fn dealt<'a>(group: &'a Group, chains: &'a [Chain], name: &Name<'a>) -> Vec<(&'a ServiceSpec, Name<'a>)> {
     let service = |at: usize| chains.get(at).map(|chain| &*chain.service);
     if let Some((member, inner)) = name.split_member() {
-        let inner = Name { base: inner.base.into_owned().into(), hole: inner.hole };
         return position(&group.pushers, member).and_then(service).map(|spec| (spec, inner)).into_iter().collect();
     }
     // A modifier of a mapped name fills what the map then hands on.
@@ -55,7 +54,7 @@ fn dealt<'a>(group: &Group, chains: &'a [Chain], name: &Name<'a>) -> Vec<(&'a Se
     let mut reached: Vec<_> = mapped
         .flat_map(|(_, targets)| targets)
         .filter_map(|text| target(&group.pushers, text))
-        .filter_map(|(at, inner)| Some((service(at)?, Name { base: inner.base.into_owned().into(), hole: inner.hole })))
+        .filter_map(|(at, inner)| Some((service(at)?, inner)))
         .collect();
     if reached.is_empty() {
         reached.extend(chains.iter().map(|chain| (&*chain.service, name.clone())));

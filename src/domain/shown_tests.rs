@@ -17,20 +17,7 @@ fn params(value: Value) -> Params {
 }
 
 fn spec(name: &str, secret: bool) -> ParamSpec {
-    ParamSpec {
-        name: name.to_owned(),
-        kind: ParamType::String,
-        required: false,
-        secret,
-        default: None,
-        values: Vec::new(),
-        max_length: None,
-        min: None,
-        max: None,
-        accepts: Vec::new(),
-        help: String::new(),
-        help_zh: String::new(),
-    }
+    ParamSpec { secret, ..ParamSpec::plain(name, ParamType::String) }
 }
 
 /// A Service with a secret of this name, and `title`.

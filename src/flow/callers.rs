@@ -16,7 +16,7 @@ const KEPT: Duration = Duration::from_secs(1);
 const MOST_CACHED: usize = 10_000;
 
 /// Who holds a token.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Holder {
     pub account: Account,
     /// The API token, if it is not a session.
@@ -35,7 +35,8 @@ pub struct CallerCache {
 }
 
 impl CallerCache {
-    /// Forgets everybody. Call it after the commit of whatever changes an account, a session or a token.
+    /// Forgets everybody, after the commit of whatever changes an account, a session or a token. The API does so at the end
+    /// of every request that is no read and no push.
     pub fn forget(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
@@ -66,9 +67,12 @@ impl CallerCache {
         known.insert(hash.clone(), (Instant::now(), holder.clone()));
     }
 
-    /// Forgets one token, whose last use was written.
-    pub fn forget_token(&self, hash: &TokenHash) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    /// The last use of a token is about to be written. Told before, so that of many calls at once one writes it.
+    pub fn touched(&self, hash: &TokenHash, now: Timestamp) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, holder)) = known.get_mut(hash) {
+            Arc::make_mut(holder).last_used_at = Some(now);
+        }
     }
 }
 
@@ -97,10 +101,11 @@ mod tests {
         cache.keep(&other, &holder(None), 0);
         assert!(cache.get(&hash, Timestamp(99)).is_some() && cache.get(&other, Timestamp(i64::MAX)).is_some());
         assert!(cache.get(&hash, Timestamp(100)).is_none(), "it has ended");
-        cache.forget_token(&other);
-        assert!(cache.get(&other, Timestamp(0)).is_none());
+        cache.touched(&other, Timestamp(7));
+        let last_used_at = |hash| cache.get(hash, Timestamp(0)).map(|holder| holder.last_used_at);
+        assert_eq!((last_used_at(&hash), last_used_at(&other)), (Some(None), Some(Some(Timestamp(7)))));
         cache.forget();
-        assert!(cache.get(&hash, Timestamp(0)).is_none());
+        assert!(cache.get(&hash, Timestamp(0)).is_none() && cache.get(&other, Timestamp(0)).is_none());
     }
 
     #[test]

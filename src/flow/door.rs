@@ -40,8 +40,9 @@ impl Visitor {
 /// What this node remembers.
 pub struct Door {
     attempts: Mutex<Attempts>,
-    recipients: Mutex<Allowance>,
-    askers: Mutex<Allowance>,
+    /// By kind of mail and address.
+    recipients: Mutex<Allowance<(&'static str, String)>>,
+    askers: Mutex<Allowance<Source>>,
 }
 
 impl Default for Door {
@@ -71,8 +72,8 @@ impl Door {
 
     /// Whether another mail of a kind may go to an address now. The visitor must not learn it: it would tell who else
     /// has asked.
-    pub fn may_mail(&self, kind: &str, email_key: &str, now: Timestamp) -> bool {
-        lock(&self.recipients).take(&format!("{kind} {email_key}"), now).is_ok()
+    pub fn may_mail(&self, kind: &'static str, email_key: &str, now: Timestamp) -> bool {
+        lock(&self.recipients).take((kind, email_key.to_owned()), now).is_ok()
     }
 
     /// Lets somebody ask for a mail.
@@ -80,7 +81,7 @@ impl Door {
     /// # Errors
     /// `Limited` if they have asked for too many.
     pub fn ask_for_mail(&self, visitor: &Visitor, now: Timestamp) -> Result<()> {
-        let asked = lock(&self.askers).take(&format!("{:?}", visitor.source), now);
+        let asked = lock(&self.askers).take(visitor.source, now);
         asked.map_err(|ms| limited(Limit::Rate, ms))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::pushers::{as_pusher, owner};
+use super::pushers::{as_pusher, owner, standing};
 use super::revoke::revoke_tasks_of;
 use super::{Caller, Engine};
-use crate::domain::account::Role;
 use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
@@ -19,12 +18,6 @@ use crate::store::{PusherKind, StoredPusher, Tx};
 /// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
 
-/// Begins the transaction in which a Pusher is made, changed, shared or removed: what is checked in it stays true until
-/// it ends.
-async fn begin(engine: &Engine) -> Result<Tx> {
-    engine.store.edit().await
-}
-
 /// Checks and stores a new Pusher.
 ///
 /// # Errors
@@ -32,7 +25,7 @@ async fn begin(engine: &Engine) -> Result<Tx> {
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
     check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
@@ -52,7 +45,7 @@ pub async fn change(
     edit: impl FnOnce(StoredPusher) -> Result<StoredPusher>,
 ) -> Result<StoredPusher> {
     // One transaction from reading to writing: two changes at once cannot undo each other.
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     let before = allowed(engine, &mut tx, caller, Action::Change, id).await?;
     let after = edit(before.clone())?;
     check_fields(&after)?;
@@ -79,7 +72,7 @@ pub async fn share(
     kind: PusherKind,
     now: Timestamp,
 ) -> Result<StoredPusher> {
-    let mut tx = begin(engine).await?;
+    let mut tx = engine.store.edit().await?;
     let mut pusher = allowed(engine, &mut tx, caller, Action::Share, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));
@@ -107,8 +100,8 @@ pub async fn share(
 /// # Errors
 /// If it is not there, the caller may not delete it, or others build on it.
 pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: PusherKind, force: bool) -> Result<usize> {
-    let is_admin = caller.account.role == Role::Admin;
-    let mut tx = begin(engine).await?;
+    let is_admin = caller.account.is_admin();
+    let mut tx = engine.store.edit().await?;
     let pusher = allowed(engine, &mut tx, caller, Action::Delete, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));
@@ -139,7 +132,7 @@ pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: Pushe
 /// `NotFound` if the caller may not even see it; else why not.
 async fn allowed(engine: &Engine, tx: &mut Tx, caller: &Caller, action: Action, id: &PusherId) -> Result<StoredPusher> {
     let found = tx.pusher(engine.store.sealer(), id).await?.ok_or(Error::NotFound("pusher"))?;
-    let standing = engine.standing(&as_pusher(&found));
+    let standing = standing(&found);
     let may = |action| Caller::may(Some(caller), action, Some(found.owner()), standing);
     if may(action) {
         return Ok(found);
@@ -188,7 +181,7 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
 /// With this Pusher as it is to be, each of these still leads to its Services. One that led nowhere before, because an
 /// admin has deleted what it is built on, may go on doing so.
 async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
-    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher))]);
+    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher.clone()))]);
     for root in roots {
         loop {
             match follow(root, &|id| loaded.get(id).cloned()) {
@@ -210,7 +203,7 @@ async fn load(engine: &Engine, tx: &mut Tx, id: &PusherId) -> Result<Option<Push
     if let Some(service) = engine.catalogue.get(id.as_str()) {
         return Ok(Some(Pusher::Service(service.spec.clone())));
     }
-    Ok(tx.pusher(engine.store.sealer(), id).await?.as_ref().map(as_pusher))
+    Ok(tx.pusher(engine.store.sealer(), id).await?.map(as_pusher))
 }
 
 /// A Pusher and everything that builds on it, directly or not.

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::login::{self, Turn};
-use super::mails::{self, CONFIRM_MS, Letter, LetterKind};
+use super::mails::{self, Letter, LetterKind};
 use super::{Caller, Engine};
-use crate::domain::account::{Account, MailPurpose, Registration, Role, check_password, email_key};
+use crate::domain::account::{Account, CONFIRM_MS, MailPurpose, Registration, Role, check_password, wanted_email};
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::{AccountId, time_ordered};
 use crate::domain::invite::{InviteKind, read_code};
@@ -19,7 +19,7 @@ use crate::domain::language::Language;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{NewAccount, NewTask, Roots, Store, TokenHash, Tx};
+use crate::store::{NewAccount, Roots, Store, TokenHash, Tx};
 
 /// Most accounts removed in one round of housekeeping.
 const STEP: i64 = 200;
@@ -58,7 +58,7 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     if engine.registration == Registration::Closed {
         return Err(Refusal::RegistrationClosed.into());
     }
-    let key = email_key(&wish.email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(&wish.email)?;
     check_password(&wish.password)?;
     let code = read_code(&wish.code).ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
     check_code(engine, &code, &key).await?;
@@ -70,21 +70,17 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     }
     let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
-    let kind = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
+    let (kind, is_new) = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
+    let mut mail = None;
     // The first mail to a new account always goes out; the code bounds how many there are.
-    let wanted = kind.1 || engine.door.may_mail(kind.0.as_str(), &key, now);
-    let task = match engine.mail {
-        Some(_) if wanted => {
-            let letter = Letter { kind: kind.0, to: key, language: wish.language, origin: visitor.origin };
-            Some(mails::task(engine, &letter)?)
-        }
-        _ => None,
-    };
-    if let Some(task) = &task {
-        tx.insert_task(task).await?;
+    if engine.mail.is_some() && (is_new || engine.door.may_mail(kind.as_str(), &key, now)) {
+        let letter = Letter { kind, to: key, language: wish.language, origin: visitor.origin };
+        let task = mails::task(engine, &letter)?;
+        tx.insert_task(&task).await?;
+        mail = Some(task);
     }
     tx.commit().await?;
-    wake(engine, task.as_ref());
+    engine.store.signal().note(mail.iter().map(|task| (task.lane.as_str(), task.run_at.0)));
     Ok(SignedUp { confirm_by: now.plus_ms(CONFIRM_MS), mail: engine.mail.is_some() })
 }
 
@@ -98,7 +94,7 @@ async fn enter(
     origin: Option<IpAddr>,
 ) -> Result<(LetterKind, bool)> {
     let mut there = tx.account_by_email(key).await?.map(|(account, _)| account);
-    if let Some(late) = there.take_if(|account| !account.confirmed && account.created_at.plus_ms(CONFIRM_MS) <= now) {
+    if let Some(late) = there.take_if(|account| !account.confirmed && account.confirm_by() <= now) {
         // Its time is over; housekeeping has not come by yet.
         remove_late(tx, &late.id, now).await?;
     }
@@ -133,14 +129,14 @@ async fn enter(
             tx.set_roots(&id, &roots).await?;
             // Who signs up has not shown yet that the address is theirs.
             let event = event_at(now, &somebody(None, origin), AuditAction::AccountMade);
-            tx.audit(&event.concerning(&id).to(id.as_str(), "")).await?;
+            tx.audit(&event.to_account(&id, "")).await?;
             Ok((LetterKind::Confirm { password_hash: Some(hash) }, true))
         }
     }
 }
 
-/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came by is good
-/// for it again.
+/// The kind of a code, if somebody with this address can sign up with it now. The code that an unconfirmed account came
+/// by is good for it again.
 async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
     let mut tx = engine.store.read().await?;
     let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
@@ -169,7 +165,7 @@ pub async fn send_letter(
     language: Language,
     visitor: &Visitor,
 ) -> Result<()> {
-    let to = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let to = wanted_email(email)?;
     if engine.mail.is_none() {
         return Err(Refusal::MailNotConfigured.into());
     }
@@ -197,7 +193,7 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
     match found.purpose {
         MailPurpose::Confirm => {
             if tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await? {
-                tx.audit(&event(AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+                tx.audit(&event(AuditAction::AccountConfirmed).to_account(&found.account, "")).await?;
             }
         }
         MailPurpose::Change => {
@@ -207,12 +203,13 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
             if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
                 return Err(Refusal::Field { field: "email", reason: "taken" }.into());
             }
-            tx.audit(&event(AuditAction::AccountChanged).to(found.account.as_str(), "email")).await?;
+            tx.audit(&event(AuditAction::AccountChanged).to_account(&found.account, "email")).await?;
         }
         MailPurpose::Reset => return Err(unknown()),
     }
     let account = tx.account(&found.account).await?.ok_or_else(unknown)?;
     tx.commit().await?;
+    // Following a link is a read, as requests go.
     engine.callers.forget();
     Ok(Confirmed { email: account.email })
 }
@@ -232,12 +229,12 @@ pub async fn confirm_by_hand(engine: &Engine, caller: &Caller, email: &str) -> R
 /// # Errors
 /// If the address is none, or the database fails.
 pub async fn force(store: &Store, now: Timestamp, who: &Who, email: &str) -> Result<Option<Confirmed>> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     let mut tx = store.write().await?;
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(None) };
     if tx.confirm_account(&account.id, None, now).await? {
         let event = event_at(now, who, AuditAction::AccountConfirmed);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
     }
     tx.commit().await?;
     Ok(Some(Confirmed { email: account.email }))
@@ -268,14 +265,9 @@ async fn remove_late(tx: &mut Tx, id: &AccountId, now: Timestamp) -> Result<bool
     let gone = tx.remove_unconfirmed(id).await?;
     if gone {
         let event = event_at(now, &Who::default(), AuditAction::AccountDeleted);
-        tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
+        tx.audit(&event.to_account(id, "")).await?;
     }
     Ok(gone)
-}
-
-/// Tells the workers of a task that was committed.
-fn wake(engine: &Engine, task: Option<&NewTask>) {
-    engine.store.signal().note(task.map(|task| (task.lane.as_str(), task.run_at.0)));
 }
 
 /// Has a mail written that asks whether an account's new address is its owner's.

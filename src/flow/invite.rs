@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::audit::{event_at, operator, somebody};
 use super::{Caller, Engine};
-use crate::domain::account::{Registration, Role};
+use crate::domain::account::Registration;
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::captcha::{Verdict, Wanted, judge};
 use crate::domain::delivery::Request;
@@ -66,7 +66,7 @@ pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish
     let batch = wish.grant(kind, now)?;
     let account = &caller.account;
     let mut tx = engine.store.write().await?;
-    if account.role != Role::Admin {
+    if !account.is_admin() {
         let open = tx.count_open_invites(&account.id, now).await?;
         if open + i64::from(batch.quantity) > MOST_OPEN {
             return Err(Refusal::Field { field: "quantity", reason: "too_many_open" }.into());
@@ -95,18 +95,14 @@ pub async fn by_operator(store: &Store, now: Timestamp, wish: Wish) -> Result<Ve
 /// `NotFound` if there is none that the caller may withdraw.
 pub async fn withdraw(engine: &Engine, caller: &Caller, code: &str) -> Result<()> {
     let unknown = || Error::NotFound("invite");
-    let own = (caller.account.role != Role::Admin).then_some(&caller.account.id);
+    let own = (!caller.account.is_admin()).then_some(&caller.account.id);
     let mut tx = engine.store.write().await?;
     let invite = tx.invite(code).await?.ok_or_else(unknown)?;
     if !tx.delete_invite(code, own).await? {
         return Err(unknown());
     }
     let event = engine.event(&caller.who(), AuditAction::InviteWithdrawn).to(recognisable(code), invite.kind.as_str());
-    let event = match &invite.made_by {
-        Some(maker) => event.concerning(maker),
-        None => event,
-    };
-    tx.audit(&event).await?;
+    tx.audit(&event.concerning(invite.made_by.as_ref().unwrap_or(&caller.account.id))).await?;
     tx.commit().await
 }
 

@@ -7,30 +7,15 @@ use std::sync::{PoisonError, RwLock};
 use super::Engine;
 use crate::domain::account::Role;
 use crate::domain::id::AccountId;
+use crate::domain::rate::Terms;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::store::UserRecord;
 
 /// How long what was read is believed.
 const BELIEVED_MS: i64 = 5_000;
 /// Most accounts that are kept; beyond it the cache starts afresh.
 const MOST_KEPT: usize = 65_536;
-
-/// What is known of an account. Of one that is not there, what holds for everybody.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Known {
-    pub is_admin: bool,
-    /// Tasks a day, if not as many as everybody's; 0 is none at all.
-    pub quota: Option<u32>,
-}
-
-impl Known {
-    /// The tasks that the account may have in a day; `None` if nothing limits them. What was set for the account holds, for
-    /// an administrator's as well; else administrators are free, and for others `configured` holds, where 0 is no limit.
-    pub fn daily(self, configured: u32) -> Option<u32> {
-        let usual = (!self.is_admin && configured > 0).then_some(configured);
-        self.quota.or(usual)
-    }
-}
 
 /// What was last read of each account, and until when that is believed.
 #[derive(Default)]
@@ -40,7 +25,7 @@ pub struct KnownAccounts {
 
 #[derive(Default)]
 struct Read {
-    accounts: HashMap<AccountId, (Known, Timestamp)>,
+    accounts: HashMap<AccountId, (Terms, Timestamp)>,
     /// Counts what was forgotten, so that what was read before a change is not kept after it.
     changes: u64,
 }
@@ -54,7 +39,7 @@ impl KnownAccounts {
     }
 
     /// What is believed of an account.
-    fn get(&self, account: &AccountId, now: Timestamp) -> Option<Known> {
+    fn get(&self, account: &AccountId, now: Timestamp) -> Option<Terms> {
         let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
         read.accounts.get(account).filter(|(_, until)| now < *until).map(|(known, _)| *known)
     }
@@ -69,7 +54,7 @@ impl KnownAccounts {
     }
 
     /// Keeps what was read since there had been so many changes.
-    fn keep(&self, account: &AccountId, known: Known, now: Timestamp, begun_at: u64) {
+    fn keep(&self, account: &AccountId, known: Terms, now: Timestamp, begun_at: u64) {
         let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
         if read.changes != begun_at {
             return;
@@ -85,7 +70,7 @@ impl KnownAccounts {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn known(engine: &Engine, account: &AccountId, now: Timestamp) -> Result<Known> {
+pub async fn known(engine: &Engine, account: &AccountId, now: Timestamp) -> Result<Terms> {
     let accounts = &engine.limits.known;
     if let Some(known) = accounts.get(account, now) {
         return Ok(known);
@@ -100,11 +85,11 @@ pub async fn known(engine: &Engine, account: &AccountId, now: Timestamp) -> Resu
     Ok(found)
 }
 
-async fn look_up(engine: &Engine, account: &AccountId) -> Result<Known> {
+async fn look_up(engine: &Engine, account: &AccountId) -> Result<Terms> {
     let user = engine.store.read().await?.user(account).await?;
     let tasks = |quota: i64| u32::try_from(quota.max(0)).unwrap_or(u32::MAX);
-    Ok(user
-        .map_or_else(Known::default, |user| Known { is_admin: user.role == Role::Admin, quota: user.quota.map(tasks) }))
+    let terms = |user: UserRecord| Terms { is_admin: user.role == Role::Admin, quota: user.quota.map(tasks) };
+    Ok(user.map(terms).unwrap_or_default())
 }
 
 /// What counting an account has come to, but for administrators, whom no rate limits: limits are for other people's
@@ -124,20 +109,9 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     #[test]
-    fn what_was_set_holds_before_what_holds_for_everybody() {
-        let known = |is_admin, quota| Known { is_admin, quota };
-        assert_eq!(known(false, None).daily(5), Some(5));
-        assert_eq!(known(false, None).daily(0), None, "the setting's 0 is no limit");
-        assert_eq!(known(false, Some(0)).daily(0), Some(0), "an account's is nothing at all");
-        assert_eq!(known(false, Some(7)).daily(5), Some(7));
-        assert_eq!(known(true, None).daily(5), None);
-        assert_eq!(known(true, Some(3)).daily(5), Some(3));
-    }
-
-    #[test]
     fn an_account_is_believed_for_a_while_and_read_anew_by_one() {
         let (accounts, ann) = (KnownAccounts::default(), AccountId::new("ann"));
-        let five = Known { is_admin: false, quota: Some(5) };
+        let five = Terms { is_admin: false, quota: Some(5) };
         assert_eq!(accounts.get(&ann, NOW), None);
         let begun = accounts.begin(&ann, NOW);
         accounts.keep(&ann, five, NOW, begun);

@@ -10,9 +10,9 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::known::{Known, KnownAccounts};
+use super::known::KnownAccounts;
 use crate::domain::id::{AccountId, PusherId};
-use crate::domain::rate::{Bucket, Rate, Spent, day};
+use crate::domain::rate::{Bucket, Rate, Spent, Terms, day};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Limit, Result};
 
@@ -91,12 +91,12 @@ impl Limits {
         self.pushers.take(id.as_str(), now)
     }
 
-    /// Counts tasks of an account of which this is known; answers how many were counted: none if nothing limits it.
+    /// Counts tasks of an account with these terms; answers how many were counted: none if nothing limits it.
     ///
     /// # Errors
     /// `Limited` if the day's quota has no room for all of them.
-    pub fn quota(&self, account: &str, known: Known, tasks: usize, now: Timestamp) -> Result<usize> {
-        match known.daily(self.quotas.quota) {
+    pub fn quota(&self, account: &str, terms: Terms, tasks: usize, now: Timestamp) -> Result<usize> {
+        match terms.daily(self.quotas.quota) {
             Some(quota) => self.quotas.take(account, quota, tasks, now).map(|()| tasks),
             None => Ok(0),
         }

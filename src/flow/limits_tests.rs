@@ -1,7 +1,7 @@
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
-const USER: Known = Known { is_admin: false, quota: None };
+const USER: Terms = Terms { is_admin: false, quota: None };
 
 fn limits(each: u32) -> Limits {
     Limits::new(Allowed { per_address: each, per_account: each, per_pusher: each, daily_quota: each })
@@ -45,15 +45,15 @@ fn a_quota_takes_a_push_whole_and_takes_back_what_was_not_recorded() {
 #[test]
 fn a_quota_of_ones_own_is_counted_where_there_is_no_other() {
     let (one, other) = (limits(0), limits(0));
-    let own = |quota| Known { quota: Some(quota), ..USER };
+    let own = |quota| Terms { quota: Some(quota), ..USER };
     assert!(one.quota("ann", own(0), 1, NOW).is_err());
     assert_eq!(one.quota("ann", own(3), 2, NOW).ok(), Some(2));
     one.untold(true).iter().for_each(|told| other.charge(told, NOW));
     assert!(other.quota("ann", own(3), 2, NOW).is_err());
     assert_eq!(other.quota("ann", own(3), 1, NOW).ok(), Some(1));
-    let admin = Known { is_admin: true, quota: None };
+    let admin = Terms { is_admin: true, quota: None };
     assert_eq!(limits(1).quota("root", admin, 9, NOW).ok(), Some(0), "what nothing limits is not counted");
-    assert!(limits(9).quota("root", Known { quota: Some(1), ..admin }, 2, NOW).is_err());
+    assert!(limits(9).quota("root", Terms { quota: Some(1), ..admin }, 2, NOW).is_err());
 }
 
 #[test]

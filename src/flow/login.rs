@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use argon2::password_hash::phc::PasswordHash;
-
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,8 +15,8 @@ use super::callers::Holder;
 use super::door::Visitor;
 use super::password::shut_out_all;
 use super::{Caller, Engine, tokens};
-use crate::domain::account::{Account, Role, check_password, email_key};
-use crate::domain::audit::AuditAction;
+use crate::domain::account::{Account, Role, check_password, email_key, wanted_email};
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -80,7 +79,7 @@ pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visit
 
 async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Option<IpAddr>) -> Result<()> {
     let event = engine.event(&somebody(None, origin), AuditAction::LoginFailed);
-    let event = account.map_or(event.clone(), |account| event.concerning(account));
+    let event = AuditEvent { account: account.cloned(), ..event };
     let mut tx = engine.store.write().await?;
     tx.audit(&event).await?;
     tx.commit().await
@@ -119,18 +118,18 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
         Some(holder) => holder,
         None => look_up(engine, token, &hash, now).await?,
     };
-    if holder.account.role != Role::Admin {
+    if !holder.account.is_admin() {
         engine.limits.account(&holder.account.id, now)?;
     }
     let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };
     if holder.last_used_at.is_none_or(|last| now.0 - last.0 >= every) {
+        engine.callers.touched(&hash, now);
         let mut tx = engine.store.write().await?;
         match &holder.token {
             Some(token) => tx.touch_api_token(&token.id, now).await?,
             None => tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?,
         }
         tx.commit().await?;
-        engine.callers.forget_token(&hash);
     }
     Ok(Caller { account: holder.account.clone(), token: hash, api_token: holder.token.clone(), origin })
 }
@@ -171,7 +170,7 @@ pub async fn create_account(
     password: String,
     role: Role,
 ) -> Result<Option<Account>> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     check_password(&password)?;
     let account = Account {
         id: AccountId::new(time_ordered(now.0, rand::random())),
@@ -186,7 +185,7 @@ pub async fn create_account(
     let added = tx.insert_account(&NewAccount { account: account.clone(), email_key: key, password_hash }).await?;
     if added {
         let event = event_at(now, &operator(), AuditAction::AccountMade);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
     }
     tx.commit().await?;
     Ok(added.then_some(account))
@@ -198,14 +197,14 @@ pub async fn create_account(
 /// # Errors
 /// If the password is not acceptable, or the database fails.
 pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &str, password: String) -> Result<bool> {
-    let key = email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })?;
+    let key = wanted_email(email)?;
     check_password(&password)?;
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let changed = tx.set_password(&key, &password_hash).await?;
     if let Some((account, _)) = tx.account_by_email(&key).await? {
         let event = event_at(now, &operator(), AuditAction::PasswordReset);
-        tx.audit(&event.concerning(&account.id).to(account.id.as_str(), "")).await?;
+        tx.audit(&event.to_account(&account.id, "")).await?;
         shut_out_all(&mut tx, &account.id, &operator(), now).await?;
     }
     tx.commit().await?;
@@ -244,7 +243,7 @@ impl Turn {
         HASHING.acquire().await.map(Self).map_err(|e| Error::Broken(e.into()))
     }
 
-    /// Hashes a password, in this turn. The turn lasts until the hash is there.
+    /// Hashes a password, in this turn, which lasts until it is dropped.
     ///
     /// # Errors
     /// If hashing fails.
@@ -258,7 +257,11 @@ fn hash_now(password: &str) -> Result<String> {
     hash.map(|hash| hash.to_string()).map_err(|e| Error::Broken(anyhow::anyhow!("a password could not be hashed: {e}")))
 }
 
-async fn hash(password: String) -> Result<String> {
+/// Hashes a password, when it is its turn.
+///
+/// # Errors
+/// If hashing fails.
+pub(super) async fn hash(password: String) -> Result<String> {
     Turn::wait().await?.hash(password).await
 }
 
@@ -281,6 +284,6 @@ async fn nobodys_hash() -> Result<String> {
 }
 
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let _turn = HASHING.acquire().await.map_err(|e| Error::Broken(e.into()))?;
+    let _turn = Turn::wait().await?;
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Broken(e.into()))
 }

@@ -5,12 +5,11 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::audit::somebody;
+use super::login::new_secret;
 use super::mail_texts::{self, Text};
 use crate::domain::account::MailPurpose;
 use crate::domain::agenda::lane;
@@ -27,8 +26,6 @@ use crate::store::{Claimed, Column, MailToken, NewTask, TokenHash, Tx};
 pub const SERVICE: &str = "@mail";
 /// Whom these tasks belong to; no account can have this id.
 pub const HOLDER: &str = "@server";
-/// How long an account waits to be confirmed.
-pub const CONFIRM_MS: i64 = 86_400_000;
 /// How long a link is good for that changes something.
 const LINK_MS: i64 = 3_600_000;
 
@@ -126,7 +123,7 @@ pub async fn write(engine: &Engine, task: &Claimed) -> Result<Written> {
     let Some(token) = token_for(&mut tx, &letter, now).await? else { return Ok(Written::Nobody) };
     let secret = match &token {
         Some(token) => {
-            let secret = new_token();
+            let secret = new_secret();
             tx.insert_mail_token(&TokenHash::of(&secret), token).await?;
             // Only here is it known that the address is somebody's. A mail that is sent again was asked for once.
             if token.purpose == MailPurpose::Reset && task.attempt == 1 {
@@ -178,19 +175,14 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
         return Ok(None);
     };
     Ok(match &letter.kind {
-        LetterKind::Confirm { .. } if account.confirmed || account.created_at.plus_ms(CONFIRM_MS) <= now => None,
+        LetterKind::Confirm { .. } if account.confirmed || account.confirm_by() <= now => None,
         LetterKind::Confirm { password_hash } => Some(Some(MailToken {
             password_hash: password_hash.clone(),
-            ..token(account.id, MailPurpose::Confirm, account.created_at.plus_ms(CONFIRM_MS))
+            ..token(account.id.clone(), MailPurpose::Confirm, account.confirm_by())
         })),
         LetterKind::Exists => Some(None),
         LetterKind::Reset | LetterKind::Change { .. } => {
             Some(Some(token(account.id, MailPurpose::Reset, now.plus_ms(LINK_MS))))
         }
     })
-}
-
-fn new_token() -> String {
-    let secret: [u8; 32] = rand::random();
-    URL_SAFE_NO_PAD.encode(secret)
 }

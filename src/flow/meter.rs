@@ -5,7 +5,7 @@ use super::known::{known, unless_admin};
 use super::pushers::owner;
 use super::{Caller, Engine};
 use crate::domain::id::{AccountId, PusherId};
-use crate::domain::permission::{Relation, Standing};
+use crate::domain::permission::Standing;
 use crate::domain::pusher::Pusher;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -24,22 +24,24 @@ pub async fn count(
 ) -> Result<()> {
     let Some(owner) = owner(root) else { return Ok(()) };
     let limits = &engine.limits;
-    let known = Caller::relation(caller, Some(owner)) == Relation::Owner || on_callers_account(engine, caller, root);
-    let counted = limits.pusher(id, now).and_then(|()| if known { Ok(()) } else { limits.account(owner, now) });
+    let counted_before = caller.is_some_and(|caller| pays(engine, caller, root));
+    let counted =
+        limits.pusher(id, now).and_then(|()| if counted_before { Ok(()) } else { limits.account(owner, now) });
     unless_admin(engine, owner, counted).await
 }
 
 /// Whose quota a push uses up whose tasks belong to `holder`.
 pub fn payer(engine: &Engine, caller: Option<&Caller>, root: &Pusher, holder: &str) -> AccountId {
     match caller {
-        Some(caller) if on_callers_account(engine, Some(caller), root) => caller.account.id.clone(),
+        Some(caller) if pays(engine, caller, root) => caller.account.id.clone(),
         _ => AccountId::new(holder),
     }
 }
 
-/// Whether it is a shared Pusher, which others use as they like.
-fn on_callers_account(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> bool {
-    caller.is_some() && engine.standing(root) == Standing::Shared
+/// Whether a push goes on the caller's own account: nobody else owns the Pusher, or it is shared, and others use it as
+/// they like.
+fn pays(engine: &Engine, caller: &Caller, root: &Pusher) -> bool {
+    owner(root).is_none_or(|owner| *owner == caller.account.id) || engine.standing(root) == Standing::Shared
 }
 
 /// Tasks that were counted; given back when this is dropped, unless they are kept.
@@ -55,8 +57,8 @@ impl<'a> Spent<'a> {
     /// # Errors
     /// `Limited` if the day's quota has no room for all of them; if the database fails.
     pub async fn take(engine: &'a Engine, payer: AccountId, tasks: usize, now: Timestamp) -> Result<Self> {
-        let known = known(engine, &payer, now).await?;
-        let tasks = engine.limits.quota(payer.as_str(), known, tasks, now)?;
+        let terms = known(engine, &payer, now).await?;
+        let tasks = engine.limits.quota(payer.as_str(), terms, tasks, now)?;
         Ok(Self { engine, payer, tasks })
     }
 

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::account::{Account, ApiToken, Registration, Role};
+use crate::domain::account::{Account, ApiToken, Registration};
 use crate::domain::id::AccountId;
 use crate::domain::permission::{Action, Relation, Standing, may};
 use crate::domain::retry::RetrySchedule;
@@ -100,7 +100,7 @@ impl Caller {
     /// # Errors
     /// `Forbidden` for everybody else.
     pub fn must_be_admin(&self) -> Result<()> {
-        if self.account.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden) }
+        if self.account.is_admin() { Ok(()) } else { Err(Error::Forbidden) }
     }
 
     /// How a caller, if any, stands to what belongs to an account.
@@ -108,7 +108,7 @@ impl Caller {
         match caller {
             None => Relation::Anonymous,
             Some(caller) if owner == Some(&caller.account.id) => Relation::Owner,
-            Some(caller) if caller.account.role == Role::Admin => Relation::Admin,
+            Some(caller) if caller.account.is_admin() => Relation::Admin,
             Some(_) => Relation::Stranger,
         }
     }
@@ -116,7 +116,7 @@ impl Caller {
     /// Whether a caller, if any, may do something with what belongs to an account. An admin may do with what is their
     /// own what the owner may and what an admin may.
     pub fn may(caller: Option<&Self>, action: Action, owner: Option<&AccountId>, standing: Standing) -> bool {
-        let is_admin = caller.is_some_and(|caller| caller.account.role == Role::Admin);
+        let is_admin = caller.is_some_and(|caller| caller.account.is_admin());
         may(action, Self::relation(caller, owner), standing) || (is_admin && may(action, Relation::Admin, standing))
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::enroll::send_letter;
-use super::login::{Turn, prove};
+use super::login::{self, prove};
 use super::mails::LetterKind;
 use super::{Caller, Engine};
 use crate::domain::account::{MailPurpose, check_password};
@@ -24,13 +24,12 @@ use crate::store::{TokenHash, Tx};
 pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, visitor: &Visitor) -> Result<u64> {
     check_password(&new)?;
     prove(engine, caller, old, visitor).await?;
-    let hash = Turn::wait().await?.hash(new).await?;
+    let hash = login::hash(new).await?;
     let mut tx = engine.store.write().await?;
     tx.set_password_of(&caller.account.id, &hash).await?;
     tx.drop_mail_tokens(&caller.account.id).await?;
     let ended = tx.end_sessions(&caller.account.id, Some(&caller.token)).await?;
-    let id = caller.account.id.as_str();
-    tx.audit(&engine.event(&caller.who(), AuditAction::PasswordChanged).to(id, "")).await?;
+    tx.audit(&engine.event(&caller.who(), AuditAction::PasswordChanged).to_account(&caller.account.id, "")).await?;
     tx.commit().await?;
     Ok(ended)
 }
@@ -57,7 +56,7 @@ pub async fn reset(engine: &Engine, token: &str, password: String, origin: Optio
     // A token that is none costs no hash.
     let found = engine.store.read().await?.mail_token(&hash, engine.clock.now()).await?;
     found.filter(is_reset).ok_or_else(unknown)?;
-    let password_hash = Turn::wait().await?.hash(password).await?;
+    let password_hash = login::hash(password).await?;
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
     let found = tx.mail_token(&hash, now).await?.filter(is_reset).ok_or_else(unknown)?;
@@ -67,9 +66,9 @@ pub async fn reset(engine: &Engine, token: &str, password: String, origin: Optio
     let who = somebody(Some(found.account.clone()), origin);
     tx.set_password_of(&found.account, &password_hash).await?;
     if tx.confirm_account(&found.account, None, now).await? {
-        tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to(found.account.as_str(), "")).await?;
+        tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to_account(&found.account, "")).await?;
     }
-    tx.audit(&event_at(now, &who, AuditAction::PasswordReset).to(found.account.as_str(), "")).await?;
+    tx.audit(&event_at(now, &who, AuditAction::PasswordReset).to_account(&found.account, "")).await?;
     shut_out_all(&mut tx, &found.account, &who, now).await?;
     tx.commit().await
 }

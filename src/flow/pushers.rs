@@ -173,10 +173,18 @@ pub fn owner(pusher: &Pusher) -> Option<&AccountId> {
 }
 
 /// A Preset or Group as one of all kinds of Pushers.
-pub fn as_pusher(stored: &StoredPusher) -> Pusher {
+pub fn as_pusher(stored: StoredPusher) -> Pusher {
     match stored {
-        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset.clone())),
-        StoredPusher::Group(group) => Pusher::Group(Arc::new(group.clone())),
+        StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
+        StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
+    }
+}
+
+/// How open a Preset or Group is.
+pub fn standing(stored: &StoredPusher) -> Standing {
+    match stored {
+        StoredPusher::Preset(preset) => Standing::of(preset.protected, preset.shared),
+        StoredPusher::Group(group) => Standing::of(group.protected, group.shared),
     }
 }
 
@@ -190,18 +198,19 @@ impl Engine {
             return Ok(Some(pusher));
         }
         let read_at_change = self.pushers.changes();
-        let mut tx = self.store.read().await?;
-        let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
-        // Whoever is shut out, their Pushers are too.
-        if tx.account(stored.owner()).await?.is_none_or(|owner| owner.disabled) {
-            return Ok(None);
-        }
-        let pusher = match stored {
-            StoredPusher::Preset(preset) => Pusher::Preset(Arc::new(preset)),
-            StoredPusher::Group(group) => Pusher::Group(Arc::new(group)),
-        };
+        let Some(stored) = self.pushable(id).await? else { return Ok(None) };
+        let pusher = as_pusher(stored);
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
+    }
+
+    /// The Preset or Group with this id as it stands in the database, unless its owner is shut out: then their Pushers
+    /// are too.
+    pub(super) async fn pushable(&self, id: &PusherId) -> Result<Option<StoredPusher>> {
+        let mut tx = self.store.read().await?;
+        let Some(stored) = tx.pusher(self.store.sealer(), id).await? else { return Ok(None) };
+        let owner = tx.account(stored.owner()).await?;
+        Ok(owner.filter(|owner| !owner.disabled).map(|_| stored))
     }
 
     /// Follows the chains from a Pusher down to its Services.
@@ -230,18 +239,12 @@ impl Engine {
 
     /// How open a Pusher is.
     pub fn standing(&self, pusher: &Pusher) -> Standing {
-        let (protected, shared) = match pusher {
+        match pusher {
             Pusher::Service(spec) => {
-                let open = self.catalogue.get(&spec.id).is_some_and(|service| service.open);
-                return Standing::Service { open };
+                Standing::Service { open: self.catalogue.get(&spec.id).is_some_and(|service| service.open) }
             }
-            Pusher::Preset(preset) => (preset.protected, preset.shared),
-            Pusher::Group(group) => (group.protected, group.shared),
-        };
-        match (protected, shared) {
-            (true, _) => Standing::Protected,
-            (false, true) => Standing::Shared,
-            (false, false) => Standing::Private,
+            Pusher::Preset(preset) => Standing::of(preset.protected, preset.shared),
+            Pusher::Group(group) => Standing::of(group.protected, group.shared),
         }
     }
 

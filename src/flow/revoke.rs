@@ -1,7 +1,6 @@
 //! Takes tasks back. Whether it worked is decided by one atomic change in the database.
 
 use super::{Caller, Engine};
-use crate::domain::account::Role;
 use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
@@ -94,13 +93,13 @@ pub async fn revoke_tasks_of(engine: &Engine, owner: &AccountId, pusher: &Pusher
     Ok(count)
 }
 
-/// For a push that was recorded while a Pusher went: if it was this one, revokes what waits because of it, as if the push
-/// had come just before.
+/// For a push that was recorded while a Pusher went or its owner was shut out: if it was this one, revokes what waits
+/// because of it, as if the push had come just before.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn revoke_if_gone(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<()> {
-    if engine.store.read().await?.pusher(engine.store.sealer(), pusher).await?.is_none() {
+    if engine.pushable(pusher).await?.is_none() {
         revoke_tasks_of(engine, owner, pusher).await?;
     }
     Ok(())
@@ -136,5 +135,5 @@ async fn record(engine: &Engine, tx: &mut Tx, caller: &Caller, action: AuditActi
 
 /// Whether a task is the caller's, or the caller is an admin.
 pub fn concerns(caller: &Caller, task: &TaskRecord) -> bool {
-    caller.account.role == Role::Admin || caller.account.id == task.owner
+    caller.account.is_admin() || caller.account.id == task.owner
 }

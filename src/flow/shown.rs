@@ -1,6 +1,6 @@
 //! What a caller may see of somebody's Preset or Group: whether it exists, and its secrets or only their masks.
 
-use super::pushers::as_pusher;
+use super::pushers::standing;
 use super::{Caller, Engine};
 use crate::domain::id::PusherId;
 use crate::domain::permission::Action;
@@ -19,8 +19,7 @@ pub async fn seen(engine: &Engine, caller: Option<&Caller>, id: &PusherId) -> Re
         None => AuthProblem::Missing.into(),
     };
     let found = engine.store.read().await?.pusher(engine.store.sealer(), id).await?.ok_or_else(hidden)?;
-    let standing = engine.standing(&as_pusher(&found));
-    if !Caller::may(caller, Action::See, Some(found.owner()), standing) {
+    if !Caller::may(caller, Action::See, Some(found.owner()), standing(&found)) {
         return Err(hidden());
     }
     shown(engine, caller, found).await
@@ -32,9 +31,8 @@ pub async fn seen(engine: &Engine, caller: Option<&Caller>, id: &PusherId) -> Re
 /// # Errors
 /// If the database fails.
 pub async fn shown(engine: &Engine, caller: Option<&Caller>, pusher: StoredPusher) -> Result<StoredPusher> {
-    let standing = engine.standing(&as_pusher(&pusher));
     let may_read = caller.is_some_and(|caller| caller.scopes().has(Scope::Manage));
-    if may_read && Caller::may(caller, Action::SeeSecrets, Some(pusher.owner()), standing) {
+    if may_read && Caller::may(caller, Action::SeeSecrets, Some(pusher.owner()), standing(&pusher)) {
         return Ok(pusher);
     }
     let target = match engine.target(pusher.id()).await {

@@ -6,6 +6,7 @@ use super::{Engine, enroll, usage, users};
 use crate::domain::rate::day;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::Tx;
 
 /// Rows removed in one commit, so that housekeeping never holds up pushes.
 const STEP: i64 = 1000;
@@ -22,20 +23,29 @@ const KEEP_CODES_MS: i64 = 30 * DAY_MS;
 /// If the database fails.
 pub async fn tidy(engine: &Engine) -> Result<u64> {
     let now = engine.clock.now();
-    let mut gone = remove_ended_tokens(engine, now).await? + remove_expired_keys(engine, now).await?;
-    gone += remove_old_usage(engine, now).await?;
-    engine.callers.forget();
-    gone += remove_old_audit(engine, now).await?;
+    let mut gone = remove_ended_tokens(engine, now).await? + remove_old_usage(engine, now).await?;
     gone += enroll::remove_unconfirmed(engine, now).await?;
     gone += users::sweep_removed(engine, now).await?;
-    let before = now.plus_ms(-i64::from(engine.keep_finished_days) * DAY_MS);
+    let days = |kept: u32| now.plus_ms(-i64::from(kept) * DAY_MS);
+    let (finished, audited) = (days(engine.keep_finished_days), days(engine.keep_audit_days));
+    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_expired_keys(now, STEP).await?, tx)) }).await?;
+    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_audit_events(audited, STEP).await?, tx)) }).await?;
+    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_finished_tasks(finished, STEP).await?, tx)) }).await?;
+    Ok(gone)
+}
+
+/// Takes steps, each with a commit of its own, until there is nothing left to do; answers how many rows they changed.
+pub(super) async fn in_steps<F>(engine: &Engine, step: impl Fn(Tx) -> F) -> Result<u64>
+where
+    F: Future<Output = Result<(u64, Tx)>>,
+{
+    let mut all = 0;
     loop {
-        let mut tx = engine.store.write().await?;
-        let removed = tx.remove_finished_tasks(before, STEP).await?;
+        let (changed, tx) = step(engine.store.write().await?).await?;
         tx.commit().await?;
-        gone += removed;
-        if removed < STEP.unsigned_abs() {
-            return Ok(gone);
+        all += changed;
+        if changed == 0 {
+            return Ok(all);
         }
     }
 }
@@ -47,33 +57,6 @@ async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
     removed += tx.remove_ended_invites(now.plus_ms(-KEEP_CODES_MS)).await?;
     tx.commit().await?;
     Ok(removed)
-}
-
-async fn remove_old_audit(engine: &Engine, now: Timestamp) -> Result<u64> {
-    let before = now.plus_ms(-i64::from(engine.keep_audit_days) * DAY_MS);
-    let mut gone = 0;
-    loop {
-        let mut tx = engine.store.write().await?;
-        let removed = tx.remove_audit_events(before, STEP).await?;
-        tx.commit().await?;
-        gone += removed;
-        if removed < STEP.unsigned_abs() {
-            return Ok(gone);
-        }
-    }
-}
-
-async fn remove_expired_keys(engine: &Engine, now: Timestamp) -> Result<u64> {
-    let mut gone = 0;
-    loop {
-        let mut tx = engine.store.write().await?;
-        let removed = tx.remove_expired_keys(now, STEP).await?;
-        tx.commit().await?;
-        gone += removed;
-        if removed < STEP.unsigned_abs() {
-            return Ok(gone);
-        }
-    }
 }
 
 async fn remove_old_usage(engine: &Engine, now: Timestamp) -> Result<u64> {

@@ -70,9 +70,7 @@ pub async fn withdraw(engine: &Engine, caller: &Caller, id: &str) -> Result<()> 
     let mut tx = engine.store.write().await?;
     let name = tx.delete_api_token(&caller.account.id, id).await?.ok_or(Error::NotFound("token"))?;
     tx.audit(&engine.event(&caller.who(), AuditAction::TokenWithdrawn).to(id, &name)).await?;
-    tx.commit().await?;
-    engine.callers.forget();
-    Ok(())
+    tx.commit().await
 }
 
 fn check_name(name: &str) -> Result<()> {

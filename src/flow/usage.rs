@@ -80,7 +80,6 @@ impl Exchange {
 
     fn hear(&mut self, engine: &Engine, usage: Usage, now: Timestamp) {
         let Usage { day, key, node, count } = usage;
-        let told = |count: i64| Told { day, key: key.clone(), count: u32::try_from(count).unwrap_or(u32::MAX) };
         let seen = self.seen.entry((day, key.clone(), node)).or_insert(Seen { count: 0, at: now });
         let more = match count - seen.count {
             // A rate began anew, because it had been forgotten as unused. A quota never does within a day.
@@ -89,7 +88,7 @@ impl Exchange {
         };
         *seen = Seen { count: if day == 0 { count } else { count.max(seen.count) }, at: now };
         if more > 0 {
-            engine.limits.charge(&told(more), now);
+            engine.limits.charge(&Told { day, key, count: u32::try_from(more).unwrap_or(u32::MAX) }, now);
         }
     }
 }

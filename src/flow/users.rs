@@ -5,6 +5,8 @@
 
 use super::audit::event_at;
 use super::door::Visitor;
+use super::login::prove;
+use super::tidy::in_steps;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
 use crate::domain::audit::{AuditAction, Who};
@@ -12,7 +14,6 @@ use crate::domain::id::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::flow::login::prove;
 use crate::store::{Store, UserRecord};
 
 /// Tasks touched in one commit.
@@ -38,11 +39,11 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
     caller.must_be_admin()?;
     let user = set_standing(&engine.store, engine.clock.now(), &caller.who(), id, change).await?;
     engine.limits.forget(id);
-    if user.disabled_at.is_some() {
+    if change.disabled == Some(true) {
         for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
             engine.pushers.forget(&pusher);
         }
-        revoke_all(engine, id).await?;
+        revoke_everywhere(engine, id).await?;
     }
     Ok(user)
 }
@@ -81,7 +82,7 @@ pub async fn set_standing(
     }
     let after = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     for (action, what) in changes(&before, &after) {
-        tx.audit(&event_at(now, who, action).concerning(id).to(id.as_str(), &what)).await?;
+        tx.audit(&event_at(now, who, action).to_account(id, &what)).await?;
     }
     tx.commit().await?;
     Ok(after)
@@ -148,19 +149,14 @@ async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool
     } else {
         tx.remove_account(id, engine.clock.now()).await?;
     }
-    let event = engine.event(&caller.who(), AuditAction::AccountDeleted);
-    tx.audit(&event.concerning(id).to(id.as_str(), "")).await?;
+    tx.audit(&engine.event(&caller.who(), AuditAction::AccountDeleted).to_account(id, "")).await?;
     tx.commit().await?;
     for pusher in &pushers {
         engine.pushers.forget(pusher);
     }
+    // At once: what follows takes its time.
     engine.callers.forget();
-    let mut revoked = revoke_all(engine, id).await?;
-    if engine.store.is_shared() {
-        // Another node may have taken a push meanwhile, as long as it did not know.
-        engine.pushers.until_known_everywhere().await;
-        revoked += revoke_all(engine, id).await?;
-    }
+    let revoked = revoke_everywhere(engine, id).await?;
     remove_tasks(engine, id).await?;
     Ok(revoked)
 }
@@ -185,28 +181,23 @@ pub async fn sweep_removed(engine: &Engine, now: Timestamp) -> Result<u64> {
     Ok(done)
 }
 
-async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
-    let mut count = 0;
-    loop {
-        let mut tx = engine.store.write().await?;
-        let revoked = tx.revoke_some_of(id, engine.clock.now(), STEP).await?;
-        tx.commit().await?;
-        count += revoked;
-        if revoked == 0 {
-            return Ok(count);
-        }
+/// Revokes what waits of an account whose Pushers no longer take any; answers how many tasks that were.
+async fn revoke_everywhere(engine: &Engine, id: &AccountId) -> Result<u64> {
+    let revoked = revoke_all(engine, id).await?;
+    if !engine.store.is_shared() {
+        return Ok(revoked);
     }
+    // Another node may have taken a push meanwhile, as long as it did not know.
+    engine.pushers.until_known_everywhere().await;
+    Ok(revoked + revoke_all(engine, id).await?)
 }
 
-async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<()> {
-    loop {
-        let mut tx = engine.store.write().await?;
-        let removed = tx.remove_some_of(id, STEP).await?;
-        tx.commit().await?;
-        if removed == 0 {
-            return Ok(());
-        }
-    }
+async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
+    in_steps(engine, |mut tx| async move { Ok((tx.revoke_some_of(id, engine.clock.now(), STEP).await?, tx)) }).await
+}
+
+async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<u64> {
+    in_steps(engine, |mut tx| async move { Ok((tx.remove_some_of(id, STEP).await?, tx)) }).await
 }
 
 fn is_acting_admin(user: &UserRecord) -> bool {

@@ -22,8 +22,6 @@ pub struct UrlTemplate {
     rest: Vec<Piece>,
     /// Whether parameters stand inside the host.
     in_host: bool,
-    /// How inserted values are encoded: within a host more strictly.
-    encode: Encode,
 }
 
 impl UrlTemplate {
@@ -50,7 +48,7 @@ impl UrlTemplate {
             }
         }
         let in_host = base.is_none() && matches!(rest.first(), Some(Piece::Literal(text)) if !ends_host(text));
-        Ok(Self { slot, base, rest, in_host, encode: if in_host { host_part } else { segment } })
+        Ok(Self { slot, base, rest, in_host })
     }
 
     /// The finished URL, without a fragment.
@@ -79,7 +77,8 @@ impl UrlTemplate {
 
     fn text(&self, scope: &Scope<'_>) -> Result<String, Reason> {
         let mut rest = String::new();
-        write(&self.rest, scope, &mut rest, Some(self.encode))?;
+        let encode: Encode = if self.in_host { host_part } else { segment };
+        write(&self.rest, scope, &mut rest, Some(encode))?;
         let Some(base) = &self.base else {
             refuse_dots(rest.splitn(4, '/').nth(3).unwrap_or_default())?;
             return Ok(rest);

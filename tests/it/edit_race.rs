@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::support::PATIENCE;
 use crate::support::client::{Answer, Client};
@@ -19,6 +20,7 @@ both!(
     of_seven_members_added_at_once_five_are_taken,
     changes_of_different_fields_are_all_kept,
     a_push_to_what_goes_leaves_nothing_that_waits,
+    a_push_to_who_is_disabled_leaves_nothing_that_waits,
     a_deletion_is_finished_though_the_caller_hangs_up,
 );
 
@@ -118,16 +120,35 @@ async fn a_push_to_what_goes_leaves_nothing_that_waits() {
     let (_world, ann) = ann().await;
     for _ in 0..TURNS {
         let id = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9" })).await;
-        let mut pushing = tokio::task::JoinSet::new();
-        for _ in 0..6 {
-            let (ann, id) = (ann.clone(), id.clone());
-            pushing.spawn(async move { ann.push(&id, json!({ "delay": 3600 })).await.status });
-        }
+        let pushing = six_pushes(&ann, &id);
         ann.delete(&format!("/preset/{id}/")).await.data();
         let answers = pushing.join_all().await;
         assert!(answers.iter().all(|status| matches!(status, 200 | 404)), "{answers:?}");
         assert_eq!(ann.get("/task/?state=waiting").await.data()["items"], json!([]), "{answers:?}");
     }
+}
+
+async fn a_push_to_who_is_disabled_leaves_nothing_that_waits() {
+    let (world, ann) = ann().await;
+    let (admin, nobody) = (world.admin().await, world.anonymous());
+    let id = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9" })).await;
+    for _ in 0..TURNS {
+        let pushing = six_pushes(&nobody, &id);
+        admin.patch("/account/user/account-of-ann/", json!({ "disabled": true })).await.data();
+        let answers = pushing.join_all().await;
+        assert!(answers.iter().all(|status| matches!(status, 200 | 404)), "{answers:?}");
+        assert_eq!(admin.get("/task/?all=true&state=waiting").await.data()["items"], json!([]), "{answers:?}");
+        admin.patch("/account/user/account-of-ann/", json!({ "disabled": false })).await.data();
+    }
+}
+
+/// Pushes under way, for later; each answers its status.
+fn six_pushes(client: &Client, id: &str) -> JoinSet<u16> {
+    let push = |_| {
+        let (client, id) = (client.clone(), id.to_owned());
+        async move { client.push(&id, json!({ "delay": 3600 })).await.status }
+    };
+    (0..6).map(push).collect()
 }
 
 /// Sends a request and hangs up at once, without waiting for the answer.

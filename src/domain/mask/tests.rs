@@ -5,20 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn spec(name: &str, kind: ParamType, secret: bool) -> ParamSpec {
-    ParamSpec {
-        name: name.into(),
-        kind,
-        required: false,
-        secret,
-        default: None,
-        values: Vec::new(),
-        max_length: None,
-        min: None,
-        max: None,
-        accepts: Vec::new(),
-        help: String::new(),
-        help_zh: String::new(),
-    }
+    ParamSpec { secret, ..ParamSpec::plain(name, kind) }
 }
 
 fn redactor(kind: ParamType, value: Value) -> Redactor {

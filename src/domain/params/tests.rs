@@ -4,20 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn spec(kind: ParamType) -> ParamSpec {
-    ParamSpec {
-        name: "p".into(),
-        kind,
-        required: false,
-        secret: false,
-        default: None,
-        values: vec!["low".into(), "high".into(), "3".into()],
-        max_length: None,
-        min: None,
-        max: None,
-        accepts: Vec::new(),
-        help: String::new(),
-        help_zh: String::new(),
-    }
+    ParamSpec { values: vec!["low".into(), "high".into(), "3".into()], ..ParamSpec::plain("p", kind) }
 }
 
 fn takes(kind: ParamType, cases: &[(Value, Value)]) {

@@ -17,20 +17,7 @@ pub(super) fn params(value: Value) -> Params {
 }
 
 pub(super) fn spec(name: &str, kind: ParamType) -> ParamSpec {
-    ParamSpec {
-        name: name.into(),
-        kind,
-        required: false,
-        secret: false,
-        default: None,
-        values: Vec::new(),
-        max_length: None,
-        min: None,
-        max: None,
-        accepts: Vec::new(),
-        help: String::new(),
-        help_zh: String::new(),
-    }
+    ParamSpec::plain(name, kind)
 }
 
 pub(super) fn service(id: &str, params: Vec<ParamSpec>) -> ServiceSpec {

@@ -8,20 +8,7 @@ use crate::service::leaf::{Scope, Slot};
 use crate::service::template::{Leaf, Names};
 
 fn declared() -> Vec<ParamSpec> {
-    let spec = |name: &str| ParamSpec {
-        name: name.into(),
-        kind: ParamType::Text,
-        required: false,
-        secret: false,
-        default: None,
-        values: Vec::new(),
-        max_length: None,
-        min: None,
-        max: None,
-        accepts: Vec::new(),
-        help: String::new(),
-        help_zh: String::new(),
-    };
+    let spec = |name: &str| ParamSpec::plain(name, ParamType::Text);
     ["a", "b", "c"].into_iter().map(spec).collect()
 }
 
