@@ -47,9 +47,6 @@ pub struct UserFilter {
 const COLUMNS: &str = "SELECT id, email, role, confirmed_at, disabled_at, created_at, invited_by, invite_code, source, \
     quota FROM account WHERE ";
 
-/// A setting that nobody reads: whoever writes it has the admins to himself until his transaction ends.
-const ADMINS: &str = "admins";
-
 impl<'r, R> FromRow<'r, R> for UserRecord
 where
     R: Row,
@@ -197,17 +194,6 @@ impl Tx {
             .bind(email_key.to_owned()).bind(id.as_str().to_owned())
             .execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
-    }
-
-    /// From here to its end this transaction alone takes admins away: each sees those that the others left.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn alone_with_admins(&mut self) -> Result<()> {
-        on!(self, conn => sqlx::query(
-            "INSERT INTO setting (name, value) VALUES ($1, '') ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-            .bind(ADMINS).execute(conn).await.map(drop))?;
-        Ok(())
     }
 
     /// How many admins can log in, besides this account.
