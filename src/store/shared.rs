@@ -72,8 +72,8 @@ impl Tx {
     }
 }
 
-/// The pattern for what contains a text, with `!` in front of what means something in a pattern.
-fn containing(text: &str) -> String {
+/// The pattern for what contains a text, in lower case, with `!` in front of what means something in a pattern.
+pub(super) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '!') {

@@ -2,6 +2,7 @@
 
 use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 
+use super::shared::containing;
 use super::{Tx, on};
 use crate::domain::account::Role;
 use crate::domain::id::{AccountId, PusherId};
@@ -247,17 +248,4 @@ impl Tx {
             .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
         Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
-}
-
-/// A pattern for texts that contain this one.
-fn containing(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for letter in part.chars() {
-        if matches!(letter, '!' | '%' | '_') {
-            pattern.push('!');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }
