@@ -1,8 +1,9 @@
 //! Presets and Groups. What they are made of is sealed as a whole: any parameter may turn out to be a secret.
 
 use serde::{Deserialize, Serialize};
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::from_row;
 use super::{Column, Sealer, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::params::Params;
@@ -53,27 +54,18 @@ pub(super) struct PusherRow {
     updated_at: i64,
 }
 
-impl<'r, R> FromRow<'r, R> for PusherRow
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    bool: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            owner: row.try_get("owner")?,
-            name: row.try_get("name")?,
-            definition: row.try_get("definition")?,
-            protected: row.try_get("protected")?,
-            shared: row.try_get("shared")?,
-            created_at: row.try_get("created_at")?,
-            updated_at: row.try_get("updated_at")?,
-        })
-    }
-}
+from_row!(PusherRow, |row| {
+    Ok(Self {
+        id: row.try_get("id")?,
+        owner: row.try_get("owner")?,
+        name: row.try_get("name")?,
+        definition: row.try_get("definition")?,
+        protected: row.try_get("protected")?,
+        shared: row.try_get("shared")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+});
 
 impl PusherRow {
     pub(super) fn open(self, sealer: &Sealer) -> Result<StoredPusher> {

@@ -1,7 +1,8 @@
 //! The life of an account after it was made: how it came to be, its confirmation, what admins do with it.
 
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::from_row;
 use super::shared::containing;
 use super::{Tx, on};
 use crate::domain::account::Role;
@@ -48,32 +49,24 @@ pub struct UserFilter {
 const COLUMNS: &str = "SELECT id, email, role, confirmed_at, disabled_at, created_at, invited_by, invite_code, source, \
     quota FROM account WHERE ";
 
-impl<'r, R> FromRow<'r, R> for UserRecord
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let role: String = row.try_get("role")?;
-        let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
-        Ok(Self {
-            id: AccountId::new(row.try_get::<String, _>("id")?),
-            email: row.try_get("email")?,
-            role: Role::parse(&role).unwrap_or(Role::User),
-            confirmed_at: time("confirmed_at")?,
-            disabled_at: time("disabled_at")?,
-            created_at: Timestamp(row.try_get("created_at")?),
-            roots: Roots {
-                invited_by: row.try_get::<Option<String>, _>("invited_by")?.map(AccountId::new),
-                invite_code: row.try_get("invite_code")?,
-                source: row.try_get("source")?,
-            },
-            quota: row.try_get("quota")?,
-        })
-    }
-}
+from_row!(UserRecord, |row| {
+    let role: String = row.try_get("role")?;
+    let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
+    Ok(Self {
+        id: AccountId::new(row.try_get::<String, _>("id")?),
+        email: row.try_get("email")?,
+        role: Role::parse(&role).unwrap_or(Role::User),
+        confirmed_at: time("confirmed_at")?,
+        disabled_at: time("disabled_at")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        roots: Roots {
+            invited_by: row.try_get::<Option<String>, _>("invited_by")?.map(AccountId::new),
+            invite_code: row.try_get("invite_code")?,
+            source: row.try_get("source")?,
+        },
+        quota: row.try_get("quota")?,
+    })
+});
 
 impl Tx {
     /// All about an account.
