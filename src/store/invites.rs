@@ -3,7 +3,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::rows::from_row;
+use super::rows::{from_row, newest_first};
 use super::{Tx, on};
 use crate::domain::id::AccountId;
 use crate::domain::invite::{Invite, InviteKind};
@@ -97,11 +97,7 @@ impl Tx {
             if let Some(id) = made_by {
                 query.push(" AND made_by = ").push_bind(id.as_str().to_owned());
             }
-            if let Some((at, code)) = before {
-                query.push(" AND (created_at, code) < (").push_bind(at.0).push(", ");
-                query.push_bind(code.clone()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, code DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "code", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         Ok(rows.into_iter().map(|row| row.0).collect())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
 
-use super::rows::from_row;
+use super::rows::{from_row, newest_first};
 use super::{Column, Sealer, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::params::Params;
@@ -42,6 +42,10 @@ enum Definition {
     Preset { base_pusher: PusherId, params: Params, redefine_content: Option<String> },
     Group { pushers: Vec<Member>, param_map: ParamMap, redefine_content: Option<String>, strategy: Strategy },
 }
+
+/// The beginning of every query for Pushers.
+pub(super) const COLUMNS: &str =
+    "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE ";
 
 pub(super) struct PusherRow {
     id: String,
@@ -188,9 +192,11 @@ impl Tx {
     /// # Errors
     /// If the database fails or the definition does not open.
     pub async fn pusher(&mut self, sealer: &Sealer, id: &PusherId) -> Result<Option<StoredPusher>> {
-        let row: Option<PusherRow> = on!(self, conn => sqlx::query_as(
-            "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE id = $1")
-            .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
+        let row: Option<PusherRow> = on!(self, conn => {
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("id = ").push_bind(id.as_str().to_owned());
+            query.build_query_as().fetch_optional(conn).await
+        })?;
         row.map(|row| row.open(sealer)).transpose()
     }
 
@@ -207,17 +213,12 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<StoredPusher>> {
         let rows: Vec<PusherRow> = on!(self, conn => {
-            let mut query = QueryBuilder::<Db>::new(
-                "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE owner = ");
-            query.push_bind(owner.as_str().to_owned());
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("owner = ").push_bind(owner.as_str().to_owned());
             if let Some(kind) = kind {
                 query.push(" AND kind = ").push_bind(kind.as_str());
             }
-            if let Some((at, id)) = before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         rows.into_iter().map(|row| row.open(sealer)).collect()

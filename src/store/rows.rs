@@ -1,5 +1,5 @@
-//! Rows: how one is read on either database, and statements over many at once: one text for each number of rows, so that
-//! each is prepared once, and one round trip to the database's thread for a whole group.
+//! Rows: how one is read on either database, how they are listed, and statements over many at once. Those have one text
+//! for each number of rows, so that each is prepared once: one round trip to the database's thread for a whole group.
 
 use std::sync::OnceLock;
 
@@ -24,6 +24,19 @@ macro_rules! from_row {
     };
 }
 pub(super) use from_row;
+
+/// Ends a query that lists rows, the newest first: at most `limit`, and those older than `before`, which is a time and
+/// the value of the column that decides between rows of one time.
+macro_rules! newest_first {
+    ($query:ident, $column:literal, $before:expr, $limit:expr) => {
+        if let Some((at, last)) = $before {
+            $query.push(concat!(" AND (created_at, ", $column, ") < (")).push_bind(at.0).push(", ");
+            $query.push_bind(last.to_string()).push(")");
+        }
+        $query.push(concat!(" ORDER BY created_at DESC, ", $column, " DESC LIMIT ")).push_bind($limit);
+    };
+}
+pub(super) use newest_first;
 
 /// Most rows in one statement.
 pub(super) const MOST_ROWS: usize = 64;

@@ -2,7 +2,8 @@
 
 use sqlx::QueryBuilder;
 
-use super::pushers::PusherRow;
+use super::pushers::{COLUMNS, PusherRow};
+use super::rows::newest_first;
 use super::{PusherKind, Sealer, StoredPusher, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::refusal::Dependent;
@@ -27,21 +28,15 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<StoredPusher>> {
         let rows: Vec<PusherRow> = on!(self, conn => {
-            let mut query = QueryBuilder::<Db>::new(
-                "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher
-                 WHERE shared AND kind = ");
-            query.push_bind(kind.as_str());
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("shared AND kind = ").push_bind(kind.as_str());
             if let Some(pattern) = text.map(containing) {
                 query.push(" AND (LOWER(name) LIKE ").push_bind(pattern.clone());
                 query.push(" ESCAPE '!' OR EXISTS (SELECT 1 FROM pusher_base b LEFT JOIN pusher p ON p.id = b.base_id
                     WHERE b.pusher_id = pusher.id AND (b.base_id LIKE ").push_bind(pattern.clone());
                 query.push(" ESCAPE '!' OR LOWER(p.name) LIKE ").push_bind(pattern).push(" ESCAPE '!')))");
             }
-            if let Some((at, id)) = before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         rows.into_iter().map(|row| row.open(sealer)).collect()

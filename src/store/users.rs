@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::rows::from_row;
+use super::rows::{from_row, newest_first};
 use super::shared::containing;
 use super::{Tx, on};
 use crate::domain::account::Role;
@@ -104,11 +104,7 @@ impl Tx {
             if let Some(part) = &filter.email {
                 query.push(" AND email_key LIKE ").push_bind(containing(part)).push(" ESCAPE '!'");
             }
-            if let Some((at, id)) = &filter.before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", filter.before.as_ref(), limit);
             query.build_query_as().fetch_all(conn).await
         })?)
     }
