@@ -224,6 +224,16 @@ impl Tx {
         rows.into_iter().map(|row| row.open(sealer)).collect()
     }
 
+    /// Ids of all Pushers of an account.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn pusher_ids_of(&mut self, owner: &AccountId) -> Result<Vec<PusherId>> {
+        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as("SELECT id FROM pusher WHERE owner = $1 ORDER BY id")
+            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
+        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
+    }
+
     /// Adds a Pusher.
     ///
     /// # Errors

@@ -60,11 +60,27 @@ impl Tx {
         })?;
         let (all,): (i64,) = on!(self, conn => sqlx::query_as("SELECT COUNT(*) FROM pusher_base WHERE base_id = $1")
             .bind(id.as_str().to_owned()).fetch_one(conn).await)?;
-        let shown = rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name });
-        let shown: Vec<Dependent> = shown.collect();
+        let shown = dependents(rows);
         let others = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(shown.len()).unwrap_or(0));
         Ok((shown, others))
     }
+
+    /// Pushers of others that are built on an account's, at most a hundred.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn foreign_dependents(&mut self, owner: &AccountId) -> Result<Vec<Dependent>> {
+        let rows: Vec<(String, String)> = on!(self, conn => sqlx::query_as(
+            "SELECT DISTINCT upper_.id, upper_.name FROM pusher base JOIN pusher_base ON pusher_base.base_id = base.id
+             JOIN pusher upper_ ON upper_.id = pusher_base.pusher_id
+             WHERE base.owner = $1 AND upper_.owner <> $1 ORDER BY upper_.id LIMIT $2")
+            .bind(owner.as_str().to_owned()).bind(SHOWN_DEPENDENTS).fetch_all(conn).await)?;
+        Ok(dependents(rows))
+    }
+}
+
+fn dependents(rows: Vec<(String, String)>) -> Vec<Dependent> {
+    rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name }).collect()
 }
 
 /// The pattern for what contains a text, in lower case, with `!` in front of what means something in a pattern.

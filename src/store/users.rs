@@ -6,8 +6,7 @@ use super::rows::{from_row, newest_first};
 use super::shared::containing;
 use super::{Tx, on};
 use crate::domain::account::Role;
-use crate::domain::id::{AccountId, PusherId};
-use crate::domain::refusal::Dependent;
+use crate::domain::id::AccountId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -213,28 +212,5 @@ impl Tx {
             .bind(role.as_str()).bind(disabled_at.map(|at| at.0)).bind(quota).bind(id.as_str().to_owned())
             .execute(conn).await.map(drop))?;
         Ok(())
-    }
-
-    /// Pushers of others that are built on an account's, at most a hundred.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn foreign_dependents(&mut self, owner: &AccountId) -> Result<Vec<Dependent>> {
-        let rows: Vec<(String, String)> = on!(self, conn => sqlx::query_as(
-            "SELECT DISTINCT upper_.id, upper_.name FROM pusher base JOIN pusher_base ON pusher_base.base_id = base.id
-             JOIN pusher upper_ ON upper_.id = pusher_base.pusher_id
-             WHERE base.owner = $1 AND upper_.owner <> $1 ORDER BY upper_.id LIMIT 100")
-            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name }).collect())
-    }
-
-    /// Ids of all Pushers of an account.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn pusher_ids_of(&mut self, owner: &AccountId) -> Result<Vec<PusherId>> {
-        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as("SELECT id FROM pusher WHERE owner = $1 ORDER BY id")
-            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
 }
