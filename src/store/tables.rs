@@ -2,7 +2,6 @@
 //! whole databases asks this, so that nobody need remember to tell it of a new table. Reads no rows.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use anyhow::{Context, bail};
 
@@ -38,13 +37,9 @@ impl Table {
 
     /// An insertion of so many rows.
     pub fn insert(&self, rows: usize) -> String {
-        let row = vec!["?"; self.columns.len()].join(", ");
-        let mut text = format!("INSERT INTO \"{}\" ({}) VALUES ", self.name, self.column_list());
-        for at in 0..rows {
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{}({row})", if at == 0 { "" } else { ", " });
-        }
-        text
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        let rows = vec![row; rows].join(", ");
+        format!("INSERT INTO \"{}\" ({}) VALUES {rows}", self.name, self.column_list())
     }
 }
 
