@@ -197,8 +197,12 @@ impl App {
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
     let location = location(config);
-    let had_key = key::present_key(config)?.is_some();
-    let key = key::secret_key(config, &location).await?;
+    let present = key::present_key(config)?;
+    let had_key = present.is_some();
+    let key = match present {
+        Some(key) => key,
+        None => key::new_key(config, &location).await?,
+    };
     match Store::open(&location, &key, limits).await {
         Err(refused) if !had_key && refused.is::<WrongKey>() => Err(refused.context(key::take_back(config)?)),
         Err(refused) => {

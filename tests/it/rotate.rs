@@ -384,5 +384,6 @@ async fn a_key_that_others_can_read_is_told_at_the_start() {
     let key = program.folder().join("data/secret.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (_, told) = program.serve().await.end("TERM").await;
-    assert!(told.contains("others on this machine can read the key file ./data/secret.key (mode 644)"), "{told}");
+    let warning = "others on this machine can read the key file ./data/secret.key (mode 644)";
+    assert_eq!(told.matches(warning).count(), 1, "{told}");
 }
