@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 
+use super::trouble::broken;
 use super::{Tx, migrations};
 use crate::error::Result;
 
@@ -50,7 +51,7 @@ impl Tx {
     /// If the database fails, or a column is of a type that we do not use.
     pub(super) async fn tables(&mut self) -> anyhow::Result<Vec<Table>> {
         let mut tables: Vec<Table> = Vec::new();
-        let mut columns = self.columns().await.map_err(|error| anyhow::anyhow!("cannot read the schema: {error:?}"))?;
+        let mut columns = self.columns().await.map_err(broken).context("cannot read the schema")?;
         columns.sort();
         for (table, column, declared) in columns.into_iter().filter(|(table, ..)| table != migrations::TABLE) {
             let kind = match declared.to_ascii_uppercase().as_str() {

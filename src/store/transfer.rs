@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
+use super::trouble::broken;
 use super::{BUSY, Db, Location, Tx, file, on, open_postgres, open_sqlite};
 use crate::error::{Error, Result};
 
@@ -208,12 +209,5 @@ impl Tx {
         let sql = format!("SELECT COUNT(*) FROM \"{table}\"");
         let (count,): (i64,) = on!(self, conn => sqlx::query_as(AssertSqlSafe(sql)).fetch_one(conn).await)?;
         Ok(count)
-    }
-}
-
-pub(super) fn broken(error: Error) -> anyhow::Error {
-    match error {
-        Error::Broken(cause) => cause,
-        other => anyhow::anyhow!("the database did not answer: {other:?}"),
     }
 }
