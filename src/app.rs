@@ -129,7 +129,6 @@ impl App {
             }
         }
         nodes::agree_on_time(&engine).await.map_err(broken)?;
-        engine.store.survey().await.map_err(broken)?;
         create_first_admin(config, &engine).await?;
         let acceptor = TcpListener::bind(config.listen)
             .into_acceptor()
