@@ -89,6 +89,17 @@ impl Client {
         self.push(pusher, params).await.into_data()
     }
 
+    /// How many of so many pushes are accepted; the others must be refused with this code.
+    pub async fn accepted(&self, pusher: &str, count: usize, refusal: &str) -> usize {
+        let mut accepted = 0;
+        for _ in 0..count {
+            let answer = self.push(pusher, json!({})).await;
+            assert!(answer.status == 200 || answer.refusal() == (429, refusal), "{}", answer.body);
+            accepted += usize::from(answer.status == 200);
+        }
+        accepted
+    }
+
     /// Makes a Preset; its id.
     pub async fn preset(&self, base: &str, params: Value) -> String {
         self.preset_with(base, params, json!({})).await

@@ -279,7 +279,7 @@ impl World {
     }
 
     /// A connection to the PostgreSQL database beside the servers.
-    async fn beside(&self) -> sqlx::PgConnection {
+    pub async fn beside(&self) -> sqlx::PgConnection {
         self.database.as_ref().expect("PostgreSQL").connect().await
     }
 
