@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 use super::PATIENCE;
 
+/// Where people log in.
+pub const LOGIN: &str = "/account/user/login/";
 /// The media types of bodies.
 pub const JSON: &str = "application/json";
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -77,6 +79,11 @@ impl Client {
 
     pub async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, None, b"").await
+    }
+
+    /// What a login with these answers; it has a `token` if they are right.
+    pub async fn login(&self, email: &str, password: &str) -> Value {
+        self.post(LOGIN, json!({ "email": email, "password": password })).await.into_data()
     }
 
     /// Pushes parameters in a JSON body.
