@@ -73,16 +73,13 @@ async fn logins_are_recorded_and_failed_ones_too() {
     let world = World::start().await;
     let email = world.registered("ann", Role::User).await;
     world.clock.advance(1);
-    let login = async |email: &str, password: &str| {
-        let credentials = json!({ "email": email, "password": password });
-        world.anonymous().post("/account/user/login/", credentials).await.into_data()
-    };
-    login(&email, "wrong password").await;
+    let nobody = world.anonymous();
+    nobody.login(&email, "wrong password").await;
     world.clock.advance(1);
-    login("my-passw0rd@example.com", "x").await;
+    nobody.login("my-passw0rd@example.com", "x").await;
     world.clock.advance(1);
-    let token = text(&login(&email, PASSWORD).await["token"]);
-    let ann = world.anonymous().with_token(Some(&token));
+    let token = text(&nobody.login(&email, PASSWORD).await["token"]);
+    let ann = nobody.with_token(Some(&token));
     let own = audit(&ann, "").await;
     assert_eq!(own.len(), 3, "{own:?}");
     assert_eq!((&own[0]["action"], &own[0]["actor_id"]), (&json!("login"), &own[0]["account_id"]));

@@ -71,26 +71,22 @@ async fn only_admins_see_accounts() {
     assert_eq!(admin.patch(&path("ann"), json!({ "role": "root" })).await.faults(), [("role", "param_invalid")]);
 }
 
-async fn login(world: &World, email: &str) -> Value {
-    let body = json!({ "email": email, "password": PASSWORD });
-    world.anonymous().post("/account/user/login/", body).await.into_data()
-}
-
 async fn an_account_is_disabled_and_enabled() {
     let world = World::start().await;
     let admin = world.admin().await;
     let email = world.registered("ann", Role::User).await;
-    let ann = world.anonymous().with_token(Some(&text(&login(&world, &email).await["token"])));
+    let nobody = world.anonymous();
+    let ann = nobody.with_token(Some(&text(&nobody.login(&email, PASSWORD).await["token"])));
     let id = text(&ann.get("/account/user/").await.data()["id"]);
     let path = format!("/account/user/{id}/");
     let disabled = admin.patch(&path, json!({ "disabled": true })).await.into_data();
     assert!(disabled["disabled_at"].is_string());
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"));
-    assert_eq!(login(&world, &email).await["isLogin"], false);
+    assert_eq!(nobody.login(&email, PASSWORD).await["isLogin"], false);
     assert_eq!(listed(&admin, "?disabled=true").await, [&*email]);
     admin.patch(&path, json!({ "disabled": false })).await.data();
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"), "the session has ended for good");
-    assert_eq!(login(&world, &email).await["isLogin"], true);
+    assert_eq!(nobody.login(&email, PASSWORD).await["isLogin"], true);
 }
 
 async fn an_account_is_promoted_and_demoted() {
