@@ -26,12 +26,6 @@ async fn make(client: &Client, body: Value) -> Answer {
     client.post(TOKENS, body).await
 }
 
-/// A client with a new token of these scopes.
-async fn with_scopes(client: &Client, scopes: &[&str]) -> Client {
-    let made = make(client, json!({ "name": "n", "scopes": scopes })).await;
-    client.with_token(made.data()["token"].as_str())
-}
-
 /// So many milliseconds from now.
 fn end(world: &World, ms: i64) -> String {
     world.engine().clock.now().plus_ms(ms).rfc3339()
@@ -58,10 +52,9 @@ async fn a_token_is_shown_once_and_used() {
 async fn a_token_is_taken_from_every_place() {
     let world = World::start().await;
     let ann = world.user("ann").await;
-    let made = make(&ann, json!({ "name": "n", "scopes": ["read"] })).await;
-    let token = text(&made.data()["token"]);
+    let reader = ann.with_scopes(&["read"]).await;
     let anyone = world.anonymous();
-    for token in [&*token, ann.token()] {
+    for token in [reader.token(), ann.token()] {
         anyone.with_token(Some(token)).get("/preset/").await.data();
         anyone.get(&format!("/preset/?_token={token}")).await.data();
         anyone.send_with("GET", "/preset/", None, &[("x-api-key", token)], b"").await.data();
@@ -72,7 +65,7 @@ async fn a_token_is_taken_from_every_place() {
     let preset = ann.preset_with("webhook", json!({}), json!({ "protected": true })).await;
     let push = format!("/push/{preset}/?endpoint=http://127.0.0.1:9/&delay=60");
     anyone.send_with("GET", &push, None, &[("x-api-key", ann.token())], b"").await.data();
-    let refused = anyone.send_with("GET", &push, None, &[("x-api-key", &token)], b"").await;
+    let refused = anyone.send_with("GET", &push, None, &[("x-api-key", reader.token())], b"").await;
     assert_eq!(refused.refusal(), (403, "scope_missing"));
     let refused = anyone.send_with("GET", &push, None, &[("x-api-key", "x")], b"").await;
     assert_eq!(refused.refusal(), (401, "token_invalid"));
@@ -131,13 +124,13 @@ async fn a_token_ends() {
 async fn a_token_makes_none_that_can_do_more() {
     let world = World::start().await;
     let ann = world.user("ann").await;
-    let manages = with_scopes(&ann, &["manage"]).await;
+    let manages = ann.with_scopes(&["manage"]).await;
     for (scopes, missing) in [(json!(["push"]), "push"), (json!(["manage", "read"]), "read")] {
         let refused = make(&manages, json!({ "name": "n", "scopes": scopes })).await;
         assert_eq!((refused.refusal(), &refused.body["data"]), ((403, "scope_missing"), &json!({ "scope": missing })));
     }
     make(&manages, json!({ "name": "n", "scopes": ["manage"] })).await.data();
-    let reads = with_scopes(&ann, &["push", "read"]).await;
+    let reads = ann.with_scopes(&["push", "read"]).await;
     let refused = make(&reads, json!({ "name": "n", "scopes": ["push"] })).await;
     assert_eq!((refused.refusal(), &refused.body["data"]), ((403, "scope_missing"), &json!({ "scope": "manage" })));
 }

@@ -27,11 +27,11 @@ async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
     let events = record["items"].as_array().unwrap().iter().rev();
     let by_hand: Vec<_> = events.filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
     assert_eq!(by_hand, ["account_confirmed", "account_disabled", "account_enabled"]);
-    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
+    let script = ann.with_scopes(&["read"]).await;
     let changed = program.run_with(&["admin", "set-password", "ann@example.com"], "a new password\n").await;
     assert_eq!(printed(changed), "changed the password of ann@example.com\n");
-    for token in [Some(&*token), made["token"].as_str()] {
-        assert_eq!(server.client(token).get("/preset/").await.refusal(), (401, "token_invalid"));
+    for client in [ann, script] {
+        assert_eq!(client.get("/preset/").await.refusal(), (401, "token_invalid"));
     }
 }
 

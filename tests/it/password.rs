@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::client::{Answer, Client};
+use crate::support::client::Answer;
 use crate::support::newcomer::House;
 use crate::support::world::{PASSWORD, both};
 
@@ -27,12 +27,6 @@ async fn reset(house: &House, token: &str, password: &str) -> Answer {
     house.world.anonymous().post("/account/password/reset/confirm/", body).await
 }
 
-/// A program of somebody's, with an API token.
-async fn script(ann: &Client) -> Client {
-    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
-    ann.with_token(made["token"].as_str())
-}
-
 /// The token in the newest mail.
 async fn token(house: &House, email: &str) -> String {
     let mails = house.mails_to(email).await;
@@ -46,7 +40,7 @@ async fn a_changed_password_ends_the_other_sessions() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
-    let script = script(&ann).await;
+    let script = ann.with_scopes(&["read"]).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "password": new });
     for (old, new, fault) in [(OTHER, OTHER, ("password", "wrong")), (PASSWORD, "short", ("password", "too_short"))] {
         assert_eq!(ann.patch("/account/password/", change(old, new)).await.faults(), [fault]);
@@ -63,7 +57,7 @@ async fn a_changed_password_ends_the_other_sessions() {
 async fn a_forgotten_password_is_reset_by_mail() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
-    let script = script(&ann).await;
+    let script = ann.with_scopes(&["read"]).await;
     script.get("/account/user/").await.data();
     ask(&house, " ANN@example.com").await.data();
     let token = token(&house, ANN).await;

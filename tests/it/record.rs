@@ -222,15 +222,10 @@ async fn an_account_that_was_never_confirmed_is_recorded_as_gone() {
     assert_eq!((&gone[0]["actor_id"], &gone[0]["origin"]), (&Value::Null, &Value::Null));
 }
 
-async fn token(client: &Client, scopes: &[&str]) -> Client {
-    let made = client.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await.into_data();
-    client.with_token(made["token"].as_str())
-}
-
 async fn a_token_reads_as_an_admin_and_changes_nothing() {
     let house = House::start().await;
     house.world.user("ann").await;
-    let reader = token(&house.admin, &["read", "push"]).await;
+    let reader = house.admin.with_scopes(&["read", "push"]).await;
     let ann = "/account/user/account-of-ann/";
     for path in ["/account/user/all/", ann, "/account/invite/?all=true", "/audit/"] {
         reader.get(path).await.data();
@@ -249,7 +244,7 @@ async fn a_token_reads_as_an_admin_and_changes_nothing() {
 async fn what_needs_the_password_needs_a_session() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
-    let script = token(&ann, &["push", "read", "manage"]).await;
+    let script = ann.with_scopes(&["push", "read", "manage"]).await;
     let refused = (403, "forbidden");
     let change = json!({ "old_password": PASSWORD, "password": OTHER });
     assert_eq!(script.patch("/account/password/", change).await.refusal(), refused);

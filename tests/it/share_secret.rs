@@ -1,6 +1,6 @@
 //! The secrets of a shared Pusher: used by everybody, read by its owner alone, and sent nowhere but where it sends them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::share::share;
 use crate::support::client::{Answer, Client};
@@ -85,11 +85,7 @@ async fn nobody_but_the_owner_reads_a_shared_group_s_secret() {
 async fn a_token_that_only_reads_sees_masks() {
     let scene = Scene::start().await;
     let id = scene.ann.preset("webhook", json!({ "secret": SECRET })).await;
-    let token = async |scopes: Value| {
-        let made = scene.ann.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await;
-        scene.ann.with_token(made.data()["token"].as_str())
-    };
-    let (reads, all) = (token(json!(["read"])).await, token(json!(["read", "manage"])).await);
+    let (reads, all) = (scene.ann.with_scopes(&["read"]).await, scene.ann.with_scopes(&["read", "manage"]).await);
     for path in [format!("/preset/{id}/"), format!("/pusher/{id}/"), "/preset/".to_owned(), "/pusher/".to_owned()] {
         let answer = reads.get(&path).await;
         assert!(answer.data().to_string().contains("Pl4****ann") && !shows(&answer), "{path}");

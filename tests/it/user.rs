@@ -144,8 +144,7 @@ async fn who_is_disabled_pushes_nothing_and_nothing_of_theirs_waits() {
     let scene = Scene::start().await;
     let task = scene.task(json!({ "x": "y", "delay": 60 })).await;
     let admin = scene.world.admin().await;
-    let made = scene.ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
-    let script = scene.ann.with_token(made["token"].as_str());
+    let script = scene.ann.with_scopes(&["read"]).await;
     script.get("/preset/").await.data();
     admin.patch(&path("ann"), json!({ "disabled": true })).await.data();
     assert_eq!(script.get("/preset/").await.refusal(), (401, "token_invalid"));

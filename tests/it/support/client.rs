@@ -56,6 +56,12 @@ impl Client {
         Self { address: Arc::clone(&self.address), token: token.map(str::to_owned) }
     }
 
+    /// The same account with a new API token of these scopes.
+    pub async fn with_scopes(&self, scopes: &[&str]) -> Self {
+        let made = self.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await;
+        self.with_token(Some(&text(&made.data()["token"])))
+    }
+
     /// The token, for a test that sends it in another place.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("a client with a token")
