@@ -3,7 +3,6 @@
 use fanfare::domain::account::Role;
 use serde_json::{Value, json};
 
-use super::share::share;
 use crate::support::client::{Answer, Client, text};
 use crate::support::scene::Scene;
 use crate::support::world::{PASSWORD, World, both};
@@ -40,7 +39,7 @@ async fn what_is_done_to_pushers_is_recorded() {
     scene.world.clock.advance(1);
     scene.ann.patch(&format!("/preset/{}/", scene.hook), json!({ "name": "renamed" })).await.data();
     scene.world.clock.advance(1);
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     scene.world.clock.advance(1);
     let group = scene.ann.group(json!({ "pushers": [{ "name": "m", "base_pusher": "webhook" }] })).await;
     scene.world.clock.advance(1);
@@ -206,7 +205,7 @@ async fn the_record_holds_no_secret() {
     let secret = "N0b0dy-reads-this";
     let id = scene.ann.preset("webhook", json!({ "headers": { "x-key": secret } })).await;
     scene.ann.patch(&format!("/preset/{id}/"), json!({ "params": { "secret": secret } })).await.data();
-    share(&scene.ann, "preset", &id).await;
+    scene.ann.share("preset", &id).await;
     let all = json!(audit(&scene.world.admin().await, "").await).to_string();
     assert!(!all.contains(secret) && !all.contains(scene.ann.token()) && all.contains(&id), "{all}");
 }

@@ -2,13 +2,12 @@
 
 use fanfare::domain::id::PusherId;
 use fanfare::flow::tidy::tidy;
-use fanfare::store::StoredPusher;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::http_sink::HttpSink;
 use crate::support::newcomer::House;
-use crate::support::world::{PASSWORD, World, both, webhook};
+use crate::support::world::{PASSWORD, both, webhook};
 
 both!(
     an_account_goes_with_all_that_is_its_own,
@@ -24,28 +23,14 @@ async fn leave(ann: &Client) -> crate::support::client::Answer {
     ann.delete_with("/account/user/", json!({ "password": PASSWORD })).await
 }
 
-/// Makes a Preset shared, as its owner would.
-async fn share(world: &World, id: &str) {
-    let engine = world.engine();
-    let mut tx = engine.store.write().await.unwrap();
-    let Some(StoredPusher::Preset(mut preset)) = tx.pusher(engine.store.sealer(), &PusherId::new(id)).await.unwrap()
-    else {
-        panic!("no Preset {id}")
-    };
-    preset.shared = true;
-    assert!(tx.update_pusher(engine.store.sealer(), &StoredPusher::Preset(preset)).await.unwrap());
-    tx.commit().await.unwrap();
-    engine.pushers.forget(&PusherId::new(id));
-}
-
 async fn an_account_goes_with_all_that_is_its_own() {
     let house = House::start().await;
     let sink = HttpSink::start().await;
     let ann = house.newcomer(ANN).await;
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
     let hook = ann.preset("webhook", webhook(&sink)).await;
-    let unused = ann.preset(&hook, json!({})).await;
-    share(&house.world, &unused).await;
+    let unused = ann.preset("webhook", json!({})).await;
+    ann.share("preset", &unused).await;
     ann.group(json!({ "pushers": [{ "name": "p1", "base_pusher": hook }] })).await;
     let done = ann.pushed(&hook, json!({ "n": 1 })).await;
     house.world.settle().await;
@@ -82,7 +67,7 @@ async fn what_others_build_on_keeps_an_account() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let base = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9/" })).await;
-    share(&house.world, &base).await;
+    ann.share("preset", &base).await;
     let bob = house.world.user("bob").await;
     let upper = bob.preset(&base, json!({})).await;
     let refused = leave(&ann).await;

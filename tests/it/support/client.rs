@@ -135,6 +135,15 @@ impl Client {
         self.post("/group/", group).await.id()
     }
 
+    /// Shares what must be shareable; `kind` is `preset` or `group`.
+    pub async fn share(&self, kind: &str, id: &str) {
+        self.try_share(kind, id).await.data();
+    }
+
+    pub async fn try_share(&self, kind: &str, id: &str) -> Answer {
+        self.send("POST", &format!("/{kind}/{id}/share/"), None, b"").await
+    }
+
     /// A task as its owner reads it, attempts included.
     pub async fn task(&self, id: &str) -> Value {
         self.get(&format!("/task/{id}/")).await.into_data()
