@@ -28,20 +28,11 @@ fn actions(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| text(&event["action"])).collect()
 }
 
-/// The token in the newest mail.
-async fn reset_token(house: &House, email: &str) -> String {
-    let mails = house.mails_to(email).await;
-    let parts = mails.last().expect("a mail").parts();
-    parts[0].1.lines().find(|line| line.len() == 43 && !line.contains(' ')).expect("a token").to_owned()
-}
-
 async fn reset(house: &House, email: &str) {
-    let nobody = house.world.anonymous();
-    nobody.post("/account/password/reset/", json!({ "email": email })).await.data();
-    let token = reset_token(house, email).await;
+    house.ask_reset(email).await.data();
+    let token = house.reset_token(email).await;
     house.world.clock.advance(1);
-    let wish = json!({ "token": token, "password": OTHER });
-    nobody.post("/account/password/reset/confirm/", wish).await.data();
+    house.reset(&token, OTHER).await.data();
     house.world.clock.advance(1);
 }
 
@@ -202,7 +193,7 @@ async fn a_reset_is_recorded_only_for_whom_there_is() {
     let house = House::start().await;
     house.newcomer(ANN).await;
     for email in [ANN, "nobody@example.com"] {
-        house.world.anonymous().post("/account/password/reset/", json!({ "email": email })).await.data();
+        house.ask_reset(email).await.data();
     }
     house.world.settle().await;
     let asked = audit(&house.admin, "&action=password_reset_asked").await;

@@ -59,6 +59,25 @@ impl House {
         link_in(mails.last().unwrap_or_else(|| panic!("no mail to {email}")))
     }
 
+    /// Asks for a reset of a password, for an address that somebody may have.
+    pub async fn ask_reset(&self, email: &str) -> Answer {
+        self.world.anonymous().post("/account/password/reset/", json!({ "email": email })).await
+    }
+
+    /// The token in the newest mail, which must be about a reset.
+    pub async fn reset_token(&self, email: &str) -> String {
+        let mails = self.mails_to(email).await;
+        let mail = mails.last().expect("a mail");
+        assert_eq!(mail.subject(), "Reset your Fanfare password");
+        let (_, text) = &mail.parts()[0];
+        text.lines().find(|line| line.len() == 43 && !line.contains(' ')).expect("a token").to_owned()
+    }
+
+    pub async fn reset(&self, token: &str, password: &str) -> Answer {
+        let body = json!({ "token": token, "password": password });
+        self.world.anonymous().post("/account/password/reset/confirm/", body).await
+    }
+
     /// Signs up and follows the link; somebody who is logged in.
     pub async fn newcomer(&self, email: &str) -> Client {
         let code = self.code(json!({})).await;
