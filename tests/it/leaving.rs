@@ -2,8 +2,10 @@
 
 use fanfare::domain::id::PusherId;
 use fanfare::flow::tidy::tidy;
+use fanfare::store::NewTask;
 use serde_json::{Value, json};
 
+use crate::store::task;
 use crate::support::client::Client;
 use crate::support::http_sink::HttpSink;
 use crate::support::newcomer::House;
@@ -92,22 +94,10 @@ async fn a_task_that_ran_meanwhile_is_swept_up() {
     let mut tx = engine.store.read().await.unwrap();
     let (owner, _) = tx.removed_accounts(10).await.unwrap()[0].clone();
     drop(tx);
-    let late = fanfare::domain::id::TaskId::new("01zzzzzzzzzzzzzzzzzzzzzzzz0");
-    let task = fanfare::store::NewTask {
-        id: late.clone(),
-        owner,
-        pusher_id: PusherId::new(&hook),
-        service: "webhook".to_owned(),
-        name: None,
-        fallback: false,
-        state: fanfare::domain::task::TaskState::Waiting,
-        lane: "late@host".to_owned(),
-        run_at: house.world.clock_now().plus_ms(7_200_000),
-        payload: String::new(),
-        created_at: house.world.clock_now(),
-    };
+    let late = house.world.clock_now().plus_ms(7_200_000);
+    let task = NewTask { owner, pusher_id: PusherId::new(&hook), ..task(late.0, 0, "host") };
+    let path = format!("/task/{}/", task.id);
     engine.store.record(vec![task]).await.unwrap();
-    let path = format!("/task/{late}/");
     house.admin.get(&path).await.data();
     tidy(engine).await.unwrap();
     assert_eq!(house.admin.get(&path).await.refusal(), (404, "task_not_found"));
