@@ -1,6 +1,6 @@
 //! Logging in, and what a token opens and for how long.
 
-use fanfare::domain::account::{Account, Role};
+use fanfare::domain::account::Role;
 use fanfare::domain::id::AccountId;
 use fanfare::store::{NewAccount, TokenHash};
 use serde_json::json;
@@ -175,16 +175,13 @@ async fn every_login_begins_a_session_of_its_own() {
 
 /// Adds an account with the password of `ann@example.com`.
 async fn add(world: &World, name: &str, confirmed: bool, disabled: bool) -> AccountId {
-    let mut tx = world.engine().store.write().await.unwrap();
-    let (_, password_hash) = tx.account_by_email("ann@example.com").await.unwrap().unwrap();
-    let email = format!("{name}@example.com");
-    let id = AccountId::new(name);
-    let now = world.engine().clock.now();
-    let account =
-        Account { id: id.clone(), email: email.clone(), role: Role::User, confirmed, disabled, created_at: now };
-    assert!(tx.insert_account(&NewAccount { account, email_key: email, password_hash }).await.unwrap());
-    tx.commit().await.unwrap();
-    id
+    let mut tx = world.engine().store.read().await.unwrap();
+    let (_, hash) = tx.account_by_email("ann@example.com").await.unwrap().unwrap();
+    drop(tx);
+    let set = |new: &mut NewAccount| {
+        (new.account.confirmed, new.account.disabled, new.password_hash) = (confirmed, disabled, hash);
+    };
+    world.add(name, set).await
 }
 
 async fn an_account_that_is_not_confirmed_or_disabled_gets_no_token() {
