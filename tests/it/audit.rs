@@ -3,7 +3,7 @@
 use fanfare::domain::account::Role;
 use serde_json::{Value, json};
 
-use crate::support::client::{Answer, Client, text};
+use crate::support::client::{Client, text};
 use crate::support::scene::Scene;
 use crate::support::world::{PASSWORD, World, both};
 
@@ -22,11 +22,7 @@ both!(
 const DAY_MS: i64 = 86_400_000;
 
 async fn audit(client: &Client, query: &str) -> Vec<Value> {
-    items(&client.get(&format!("/audit/?limit=100{query}")).await)
-}
-
-fn items(answer: &Answer) -> Vec<Value> {
-    answer.data()["items"].as_array().unwrap().clone()
+    client.get(&format!("/audit/?limit=100{query}")).await.items()
 }
 
 /// The actions, oldest first.
@@ -172,15 +168,7 @@ async fn the_record_is_filtered_and_comes_in_pages() {
     assert_eq!(names(audit(&ann, &format!("&until={}", times[1])).await), "n0");
     let between = format!("&action=pusher_made&since={}&until={}", times[1], times[3]);
     assert_eq!(names(audit(&ann, &between).await), "n2n1");
-    let mut path = "/audit/?limit=4&action=pusher_made".to_owned();
-    let mut found = Vec::new();
-    loop {
-        let page = ann.get(&path).await;
-        found.extend(items(&page));
-        let Some(cursor) = page.data()["next_cursor"].as_str() else { break };
-        path = format!("/audit/?limit=4&action=pusher_made&cursor={cursor}");
-    }
-    assert_eq!(names(found), "n4n3n2n1n0");
+    assert_eq!(names(ann.pages("/audit/?limit=4&action=pusher_made").await), "n4n3n2n1n0");
     for (query, code) in
         [("action=anything", "field_invalid"), ("since=now", "field_invalid"), ("cursor=MQ", "cursor_invalid")]
     {

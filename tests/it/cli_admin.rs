@@ -23,9 +23,9 @@ async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
     assert_eq!(printed(program.run(&["admin", "enable", "ann@example.com"]).await), "enabled ann@example.com\n");
     let token = login(&nobody, "ann@example.com", PASSWORD).await.expect("a token");
     let ann = server.client(Some(&token));
-    let record = ann.get("/audit/").await.into_data();
-    let events = record["items"].as_array().unwrap().iter().rev();
-    let by_hand: Vec<_> = events.filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
+    let events = ann.get("/audit/").await.items();
+    let by_hand: Vec<_> =
+        events.iter().rev().filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
     assert_eq!(by_hand, ["account_confirmed", "account_disabled", "account_enabled"]);
     let script = ann.with_scopes(&["read"]).await;
     let changed = program.run_with(&["admin", "set-password", "ann@example.com"], "a new password\n").await;

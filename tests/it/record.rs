@@ -20,8 +20,7 @@ const ANN: &str = "ann@example.com";
 const OTHER: &str = "another password";
 
 async fn audit(client: &Client, query: &str) -> Vec<Value> {
-    let answer = client.get(&format!("/audit/?limit=100{query}")).await.into_data();
-    answer["items"].as_array().unwrap().iter().rev().cloned().collect()
+    client.get(&format!("/audit/?limit=100{query}")).await.items().into_iter().rev().collect()
 }
 
 fn actions(events: &[Value]) -> Vec<String> {

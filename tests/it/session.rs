@@ -24,7 +24,7 @@ async fn login_as(client: &Client, agent: &str, password: &str) -> Answer {
 }
 
 async fn sessions(client: &Client) -> Vec<Value> {
-    client.get("/account/session/").await.into_data()["items"].as_array().unwrap().clone()
+    client.get("/account/session/").await.items()
 }
 
 /// Logs Ann in.

@@ -1,6 +1,6 @@
 //! Sharing: under which conditions, what it makes final, who finds it, what is built on it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client, text};
 use crate::support::http_sink::HttpSink;
@@ -23,8 +23,8 @@ both!(
     a_deletion_revokes_what_waits_and_leaves_what_was_resolved,
 );
 
-fn ids(answer: &Answer) -> Vec<String> {
-    answer.data()["items"].as_array().unwrap().iter().map(|item| text(&item["id"])).collect()
+fn ids(items: &[Value]) -> Vec<String> {
+    items.iter().map(|item| text(&item["id"])).collect()
 }
 
 async fn everything_that_a_shared_pusher_builds_on_is_public() {
@@ -119,7 +119,7 @@ async fn shared_ones_are_found_by_name_and_base() {
         (&disk, vec![&above]),
         ("nothing", vec![]),
     ] {
-        let mut found = ids(&anyone.get(&format!("/preset/shared/?q={q}")).await);
+        let mut found = ids(&anyone.get(&format!("/preset/shared/?q={q}")).await.items());
         let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
         found.sort_unstable();
         expected.sort_unstable();
@@ -127,9 +127,9 @@ async fn shared_ones_are_found_by_name_and_base() {
         assert!(!found.contains(&hidden));
     }
     for q in ["bark", "EVERY"] {
-        assert_eq!(ids(&anyone.get(&format!("/group/shared/?q={q}")).await).concat(), group);
+        assert_eq!(ids(&anyone.get(&format!("/group/shared/?q={q}")).await.items()).concat(), group);
     }
-    assert!(ids(&anyone.get("/group/shared/?q=disk").await).is_empty());
+    assert!(ids(&anyone.get("/group/shared/?q=disk").await.items()).is_empty());
 }
 
 async fn shared_ones_are_listed_in_pages() {
@@ -140,14 +140,7 @@ async fn shared_ones_are_listed_in_pages() {
         world.clock.advance(i64::from(n > 1));
         made.push(named(if n % 2 == 0 { &ann } else { &bob }, "webhook", &format!("n{n}")).await);
     }
-    let mut found = Vec::new();
-    let mut path = "/preset/shared/?limit=2".to_owned();
-    loop {
-        let page = bob.get(&path).await;
-        found.extend(ids(&page));
-        let Some(cursor) = page.data()["next_cursor"].as_str() else { break };
-        path = format!("/preset/shared/?limit=2&cursor={cursor}");
-    }
+    let mut found = ids(&bob.pages("/preset/shared/?limit=2").await);
     assert_eq!(found[..3], [&*made[4], &made[3], &made[2]]);
     found.sort_unstable();
     made.sort_unstable();
@@ -172,7 +165,7 @@ async fn a_search_is_taken_literally() {
         ("a%25b", vec![]),
         ("'", vec![]),
     ] {
-        let found = ids(&ann.get(&format!("/preset/shared/?q={q}")).await);
+        let found = ids(&ann.get(&format!("/preset/shared/?q={q}")).await.items());
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{q}");
     }
     for (q, code) in [("%00", "invalid"), (&*"x".repeat(101), "too_long")] {

@@ -20,8 +20,7 @@ both!(
 );
 
 async fn listed(admin: &Client, query: &str) -> Vec<String> {
-    let data = admin.get(&format!("/account/user/all/{query}")).await.into_data();
-    data["items"].as_array().unwrap().iter().map(|item| text(&item["email"])).collect()
+    admin.get(&format!("/account/user/all/{query}")).await.items().iter().map(|item| text(&item["email"])).collect()
 }
 
 fn path(name: &str) -> String {

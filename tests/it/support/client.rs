@@ -151,8 +151,19 @@ impl Client {
 
     /// One's own tasks, the newest first; at most 100.
     pub async fn tasks(&self) -> Vec<Value> {
-        let data = self.get("/task/?limit=100").await.into_data();
-        data["items"].as_array().expect("a list").clone()
+        self.get("/task/?limit=100").await.items()
+    }
+
+    /// A whole list, page by page, of which there must be several; the path has a query.
+    pub async fn pages(&self, path: &str) -> Vec<Value> {
+        let mut page = self.get(path).await;
+        assert!(page.data()["next_cursor"].is_string(), "{path} is one page: {}", page.body);
+        let mut all = page.items();
+        while let Some(cursor) = page.data()["next_cursor"].as_str() {
+            page = self.get(&format!("{path}&cursor={cursor}")).await;
+            all.extend(page.items());
+        }
+        all
     }
 
     /// Sends anything; the answer must be an envelope.
@@ -245,6 +256,11 @@ impl Answer {
     /// The `id` of what was made.
     pub fn id(&self) -> String {
         text(&self.data()["id"])
+    }
+
+    /// What a list holds.
+    pub fn items(&self) -> Vec<Value> {
+        self.data()["items"].as_array().expect("a list").clone()
     }
 
     /// The stable code; `0` for a success.

@@ -96,9 +96,8 @@ impl House {
 
     /// How many uses a code has left, as its maker sees it.
     pub async fn left(&self, code: &str) -> i64 {
-        let list = self.admin.get("/account/invite/?all=true&limit=100").await.into_data();
-        let codes = list["items"].as_array().expect("a list");
-        let found = codes.iter().find(|item| item["code"] == code).unwrap_or_else(|| panic!("no {code}: {list}"));
+        let codes = self.admin.get("/account/invite/?all=true&limit=100").await.items();
+        let found = codes.iter().find(|item| item["code"] == code).unwrap_or_else(|| panic!("no {code}: {codes:?}"));
         found["available_times"].as_i64().expect("a number")
     }
 }
