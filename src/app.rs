@@ -15,8 +15,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use poem::Server;
-use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::api::address::Gate;
 use crate::api::connections::Connections;
@@ -95,9 +96,9 @@ pub struct App {
     pub engine: Arc<Engine>,
     workers: Workers,
     stop: oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
-    tidying: tokio::task::JoinHandle<()>,
-    exchanging: tokio::task::JoinHandle<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+    tidying: JoinHandle<()>,
+    exchanging: JoinHandle<()>,
     /// By which other nodes know this one.
     name: String,
     // Held until the end: no other process works on this folder meanwhile.
@@ -129,7 +130,6 @@ impl App {
             }
         }
         nodes::agree_on_time(&engine).await.map_err(broken)?;
-        engine.store.survey().await.map_err(broken)?;
         create_first_admin(config, &engine).await?;
         let acceptor = TcpListener::bind(config.listen)
             .into_acceptor()
@@ -147,20 +147,7 @@ impl App {
         let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
         let workers = Workers::start(engine.clone(), name.clone(), stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
-        let gate = Gate::new(
-            engine.clone(),
-            networks(&config.trusted_proxies),
-            config.limits.count_loopback,
-            config.limits.body_bytes(),
-        );
-        let endpoint = api::endpoint(engine.clone(), config.limits.body_bytes(), gate);
-        let stopped = async move {
-            let _ = stopped.await;
-        };
-        let acceptor = Connections::new(acceptor, config.limits.connections);
-        let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
-        let server = server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE));
-        let serving = tokio::spawn(server);
+        let serving = serve(config, &engine, acceptor, stopped);
         let tidying = tokio::spawn({
             let engine = engine.clone();
             async move { tidy::tidy_forever(&engine).await }
@@ -190,6 +177,24 @@ impl App {
     }
 }
 
+/// Answers requests until it is to stop, and then until those under way have ended.
+fn serve(
+    config: &Config,
+    engine: &Arc<Engine>,
+    acceptor: TcpAcceptor,
+    stopped: oneshot::Receiver<()>,
+) -> JoinHandle<std::io::Result<()>> {
+    let most_bytes = config.limits.body_bytes();
+    let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies), config.limits.count_loopback, most_bytes);
+    let endpoint = api::endpoint(engine.clone(), most_bytes, gate);
+    let stopped = async move {
+        let _ = stopped.await;
+    };
+    let acceptor = Connections::new(acceptor, config.limits.connections);
+    let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
+    tokio::spawn(server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE)))
+}
+
 /// Opens the database under the right key.
 ///
 /// # Errors
@@ -197,8 +202,12 @@ impl App {
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { total: config.delivery.concurrency, per_host: config.delivery.per_host };
     let location = location(config);
-    let had_key = key::present_key(config)?.is_some();
-    let key = key::secret_key(config, &location).await?;
+    let present = key::present_key(config)?;
+    let had_key = present.is_some();
+    let key = match present {
+        Some(key) => key,
+        None => key::new_key(config, &location).await?,
+    };
     match Store::open(&location, &key, limits).await {
         Err(refused) if !had_key && refused.is::<WrongKey>() => Err(refused.context(key::take_back(config)?)),
         Err(refused) => {

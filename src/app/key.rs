@@ -10,12 +10,9 @@ use anyhow::{Context, bail, ensure};
 use crate::config::Config;
 use crate::store::{self, Location, SecretKey};
 
-/// The key from the settings, else from the key file, which is made at the first start. A restored database without its
-/// key is told so: a new key would not open it, and would stand in the place of the right one.
-pub(super) async fn secret_key(config: &Config, location: &Location) -> anyhow::Result<SecretKey> {
-    if let Some(key) = present_key(config)? {
-        return Ok(key);
-    }
+/// Makes the key file, at the first start. A restored database without its key is told so: a new key would not open it,
+/// and would stand in the place of the right one.
+pub(super) async fn new_key(config: &Config, location: &Location) -> anyhow::Result<SecretKey> {
     let path = key_file(config);
     if let Location::Sqlite { file, .. } = location
         && store::holds_database(file).await?
@@ -23,10 +20,13 @@ pub(super) async fn secret_key(config: &Config, location: &Location) -> anyhow::
         let (path, file) = (path.display(), file.display());
         bail!("there is no key for {file}: put its key file at {path}, or set secret_key");
     }
-    new_key_file(&path)
+    let key = SecretKey::from_bytes(rand::random());
+    write(&path, &key, false)?;
+    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
+    Ok(key)
 }
 
-/// The key, if there is one.
+/// The key from the settings, else from the key file, if it is there.
 pub(super) fn present_key(config: &Config) -> anyhow::Result<Option<SecretKey>> {
     if let Some(key) = &config.secret_key {
         return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits").map(Some);
@@ -75,13 +75,6 @@ fn warn_of_readers(path: &Path) {
             tracing::warn!("others on this machine can read the key file {path} (mode {mode:o}): chmod 600 {path}");
         }
     }
-}
-
-fn new_key_file(path: &Path) -> anyhow::Result<SecretKey> {
-    let key = SecretKey::from_bytes(rand::random());
-    write(path, &key, false)?;
-    tracing::info!(path = %path.display(), "made the key file {}; keep a copy: without it secrets are lost", path.display());
-    Ok(key)
 }
 
 /// Removes a key file that was made a moment ago, for a database that turned out to have a key already; what to say.

@@ -1,7 +1,6 @@
 //! Accounts.
 
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
-
+use super::rows::from_row;
 use super::{Tx, on};
 use crate::domain::account::{Account, Role};
 use crate::domain::id::AccountId;
@@ -22,29 +21,21 @@ struct AccountRow {
     password_hash: String,
 }
 
-impl<'r, R> FromRow<'r, R> for AccountRow
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let role: String = row.try_get("role")?;
-        Ok(Self {
-            account: Account {
-                id: AccountId::new(row.try_get::<String, _>("id")?),
-                email: row.try_get("email")?,
-                // A role that this version does not know gives no rights.
-                role: Role::parse(&role).unwrap_or(Role::User),
-                confirmed: row.try_get::<Option<i64>, _>("confirmed_at")?.is_some(),
-                disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
-                created_at: Timestamp(row.try_get("created_at")?),
-            },
-            password_hash: row.try_get("password_hash")?,
-        })
-    }
-}
+from_row!(AccountRow, |row| {
+    let role: String = row.try_get("role")?;
+    Ok(Self {
+        account: Account {
+            id: AccountId::new(row.try_get::<String, _>("id")?),
+            email: row.try_get("email")?,
+            // A role that this version does not know gives no rights.
+            role: Role::parse(&role).unwrap_or(Role::User),
+            confirmed: row.try_get::<Option<i64>, _>("confirmed_at")?.is_some(),
+            disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
+            created_at: Timestamp(row.try_get("created_at")?),
+        },
+        password_hash: row.try_get("password_hash")?,
+    })
+});
 
 impl Tx {
     /// The account with this id.

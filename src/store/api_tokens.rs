@@ -1,7 +1,6 @@
 //! API tokens: those that an account makes for its programs. Only hashes are kept.
 
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
-
+use super::rows::from_row;
 use super::{TokenHash, Tx, on};
 use crate::domain::account::{Account, ApiToken};
 use crate::domain::id::AccountId;
@@ -14,25 +13,17 @@ struct TokenRow {
     token: ApiToken,
 }
 
-impl<'r, R> FromRow<'r, R> for TokenRow
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let token = ApiToken {
-            id: row.try_get("id")?,
-            name: row.try_get("name")?,
-            scopes: Scopes::of_text(&row.try_get::<String, _>("scopes")?),
-            created_at: Timestamp(row.try_get("created_at")?),
-            last_used_at: row.try_get::<Option<i64>, _>("last_used_at")?.map(Timestamp),
-            expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp),
-        };
-        Ok(Self { holder: row.try_get("account_id")?, token })
-    }
-}
+from_row!(TokenRow, |row| {
+    let token = ApiToken {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        scopes: Scopes::of_text(&row.try_get::<String, _>("scopes")?),
+        created_at: Timestamp(row.try_get("created_at")?),
+        last_used_at: row.try_get::<Option<i64>, _>("last_used_at")?.map(Timestamp),
+        expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp),
+    };
+    Ok(Self { holder: row.try_get("account_id")?, token })
+});
 
 impl Tx {
     /// Keeps an API token.

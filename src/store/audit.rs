@@ -1,7 +1,8 @@
 //! The record of who did what: written with the change itself, read by admins and by whom it concerns, removed when old.
 
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::from_row;
 use super::{Tx, on};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AccountId, time_ordered};
@@ -22,28 +23,20 @@ pub struct AuditFilter {
     pub before: Option<String>,
 }
 
-impl<'r, R> FromRow<'r, R> for AuditEvent
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let account = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(name)?.map(AccountId::new));
-        Ok(Self {
-            id: row.try_get("id")?,
-            at: Timestamp(row.try_get("at")?),
-            action: row.try_get("action")?,
-            actor: account("actor")?,
-            token: row.try_get("token")?,
-            origin: row.try_get("origin")?,
-            account: account("account_id")?,
-            target: row.try_get("target")?,
-            name: row.try_get("name")?,
-        })
-    }
-}
+from_row!(AuditEvent, |row| {
+    let account = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(name)?.map(AccountId::new));
+    Ok(Self {
+        id: row.try_get("id")?,
+        at: Timestamp(row.try_get("at")?),
+        action: row.try_get("action")?,
+        actor: account("actor")?,
+        token: row.try_get("token")?,
+        origin: row.try_get("origin")?,
+        account: account("account_id")?,
+        target: row.try_get("target")?,
+        name: row.try_get("name")?,
+    })
+});
 
 impl Tx {
     /// Writes down what is done in this transaction.

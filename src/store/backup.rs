@@ -39,8 +39,8 @@ impl Backup {
 /// ended in this way, not by dropping it, does it leave nothing behind.
 ///
 /// # Errors
-/// If there is no database of ours, the place is taken (unless `replace`), reading or writing fails, or it is stopped. Nothing is left
-/// behind then, and what stood in the place still does.
+/// If there is no database of ours, the place is taken (unless `replace`), reading or writing fails, or it is stopped.
+/// Nothing is left behind then, and what stood in the place still does.
 pub async fn backup(database: &Path, to: &Path, replace: bool, stop: Arc<AtomicBool>) -> anyhow::Result<Backup> {
     if version(database).await?.is_none() {
         bail!("there is no database at {}", database.display());

@@ -1,8 +1,9 @@
 //! Invitation codes. Uses are taken and given back by conditional updates: however many ask at once, none is taken
 //! twice.
 
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::{from_row, newest_first};
 use super::{Tx, on};
 use crate::domain::id::AccountId;
 use crate::domain::invite::{Invite, InviteKind};
@@ -14,29 +15,21 @@ const COLUMNS: &str =
 
 struct InviteRow(Invite);
 
-impl<'r, R> FromRow<'r, R> for InviteRow
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let kind: String = row.try_get("kind")?;
-        Ok(Self(Invite {
-            code: row.try_get("code")?,
-            kind: InviteKind::parse(&kind)
-                .ok_or_else(|| sqlx::Error::Decode(format!("unknown kind of invite {kind}").into()))?,
-            made_by: row.try_get::<Option<String>, _>("made_by")?.map(AccountId::new),
-            email_key: row.try_get("email_key")?,
-            times: row.try_get("times")?,
-            left_over: row.try_get("left_over")?,
-            valid_to: row.try_get::<Option<i64>, _>("valid_to")?.map(Timestamp),
-            source: row.try_get("source")?,
-            created_at: Timestamp(row.try_get("created_at")?),
-        }))
-    }
-}
+from_row!(InviteRow, |row| {
+    let kind: String = row.try_get("kind")?;
+    Ok(Self(Invite {
+        code: row.try_get("code")?,
+        kind: InviteKind::parse(&kind)
+            .ok_or_else(|| sqlx::Error::Decode(format!("unknown kind of invite {kind}").into()))?,
+        made_by: row.try_get::<Option<String>, _>("made_by")?.map(AccountId::new),
+        email_key: row.try_get("email_key")?,
+        times: row.try_get("times")?,
+        left_over: row.try_get("left_over")?,
+        valid_to: row.try_get::<Option<i64>, _>("valid_to")?.map(Timestamp),
+        source: row.try_get("source")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+    }))
+});
 
 impl Tx {
     /// Adds a code.
@@ -104,11 +97,7 @@ impl Tx {
             if let Some(id) = made_by {
                 query.push(" AND made_by = ").push_bind(id.as_str().to_owned());
             }
-            if let Some((at, code)) = before {
-                query.push(" AND (created_at, code) < (").push_bind(at.0).push(", ");
-                query.push_bind(code.clone()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, code DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "code", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         Ok(rows.into_iter().map(|row| row.0).collect())

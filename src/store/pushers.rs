@@ -1,8 +1,9 @@
 //! Presets and Groups. What they are made of is sealed as a whole: any parameter may turn out to be a secret.
 
 use serde::{Deserialize, Serialize};
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::{from_row, newest_first};
 use super::{Column, Sealer, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::params::Params;
@@ -42,6 +43,10 @@ enum Definition {
     Group { pushers: Vec<Member>, param_map: ParamMap, redefine_content: Option<String>, strategy: Strategy },
 }
 
+/// The beginning of every query for Pushers.
+pub(super) const COLUMNS: &str =
+    "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE ";
+
 pub(super) struct PusherRow {
     id: String,
     owner: String,
@@ -53,27 +58,18 @@ pub(super) struct PusherRow {
     updated_at: i64,
 }
 
-impl<'r, R> FromRow<'r, R> for PusherRow
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    bool: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            owner: row.try_get("owner")?,
-            name: row.try_get("name")?,
-            definition: row.try_get("definition")?,
-            protected: row.try_get("protected")?,
-            shared: row.try_get("shared")?,
-            created_at: row.try_get("created_at")?,
-            updated_at: row.try_get("updated_at")?,
-        })
-    }
-}
+from_row!(PusherRow, |row| {
+    Ok(Self {
+        id: row.try_get("id")?,
+        owner: row.try_get("owner")?,
+        name: row.try_get("name")?,
+        definition: row.try_get("definition")?,
+        protected: row.try_get("protected")?,
+        shared: row.try_get("shared")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+});
 
 impl PusherRow {
     pub(super) fn open(self, sealer: &Sealer) -> Result<StoredPusher> {
@@ -196,9 +192,11 @@ impl Tx {
     /// # Errors
     /// If the database fails or the definition does not open.
     pub async fn pusher(&mut self, sealer: &Sealer, id: &PusherId) -> Result<Option<StoredPusher>> {
-        let row: Option<PusherRow> = on!(self, conn => sqlx::query_as(
-            "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE id = $1")
-            .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
+        let row: Option<PusherRow> = on!(self, conn => {
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("id = ").push_bind(id.as_str().to_owned());
+            query.build_query_as().fetch_optional(conn).await
+        })?;
         row.map(|row| row.open(sealer)).transpose()
     }
 
@@ -215,20 +213,25 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<StoredPusher>> {
         let rows: Vec<PusherRow> = on!(self, conn => {
-            let mut query = QueryBuilder::<Db>::new(
-                "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher WHERE owner = ");
-            query.push_bind(owner.as_str().to_owned());
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("owner = ").push_bind(owner.as_str().to_owned());
             if let Some(kind) = kind {
                 query.push(" AND kind = ").push_bind(kind.as_str());
             }
-            if let Some((at, id)) = before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         rows.into_iter().map(|row| row.open(sealer)).collect()
+    }
+
+    /// Ids of all Pushers of an account.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn pusher_ids_of(&mut self, owner: &AccountId) -> Result<Vec<PusherId>> {
+        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as("SELECT id FROM pusher WHERE owner = $1 ORDER BY id")
+            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
+        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
 
     /// Adds a Pusher.

@@ -6,7 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::seal::{Column, Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey};
-use super::transfer::{broken, in_use, open_source, opens_under, others_on};
+use super::transfer::{in_use, open_source, opens_under, others_on};
+use super::trouble::broken;
 use super::{Db, Location, Tx, on};
 
 /// Rows at a time: what is in memory, and in one statement.

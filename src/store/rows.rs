@@ -1,9 +1,42 @@
-//! Statements over many rows at once: one text for each number of rows, so that each is prepared once, and one round
-//! trip to the database's thread for a whole group.
+//! Rows: how one is read on either database, how they are listed, and statements over many at once. Those have one text
+//! for each number of rows, so that each is prepared once: one round trip to the database's thread for a whole group.
 
 use std::sync::OnceLock;
 
 use super::Db;
+
+/// Says how a row of either database is read, as sqlx would derive it: `from_row!(Type, |row| …)`, where `row.try_get`
+/// takes texts, numbers and flags by the names of their columns.
+macro_rules! from_row {
+    ($type:ty, |$row:ident| $read:expr) => {
+        impl<'r, R> sqlx::FromRow<'r, R> for $type
+        where
+            R: sqlx::Row,
+            for<'c> &'c str: sqlx::ColumnIndex<R>,
+            String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+            i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+            bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+        {
+            fn from_row($row: &'r R) -> sqlx::Result<Self> {
+                $read
+            }
+        }
+    };
+}
+pub(super) use from_row;
+
+/// Ends a query that lists rows, the newest first: at most `limit`, and those older than `before`, which is a time and
+/// the value of the column that decides between rows of one time.
+macro_rules! newest_first {
+    ($query:ident, $column:literal, $before:expr, $limit:expr) => {
+        if let Some((at, last)) = $before {
+            $query.push(concat!(" AND (created_at, ", $column, ") < (")).push_bind(at.0).push(", ");
+            $query.push_bind(last.to_string()).push(")");
+        }
+        $query.push(concat!(" ORDER BY created_at DESC, ", $column, " DESC LIMIT ")).push_bind($limit);
+    };
+}
+pub(super) use newest_first;
 
 /// Most rows in one statement.
 pub(super) const MOST_ROWS: usize = 64;

@@ -38,7 +38,7 @@ impl Tx {
         Ok(row.map(|(id,)| id))
     }
 
-    /// An account's sessions that have not ended, the newest first; those with an id below `before`.
+    /// An account's sessions that have not ended, the newest first; those older than `before`.
     ///
     /// # Errors
     /// If the database fails.

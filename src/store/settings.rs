@@ -1,9 +1,8 @@
 //! Facts about this installation, such as the proof that the secret key is the right one.
 
-use anyhow::anyhow;
-
+use super::trouble::broken;
 use super::{Column, Sealer, Store, Tx, on};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) const KEY_PROOF: &str = "key_proof";
 const PROVED: &str = "fanfare";
@@ -45,18 +44,17 @@ impl Tx {
 impl Store {
     /// Refuses a key other than the one that this database was sealed with; on a new database, remembers this one.
     pub(super) async fn prove_key(&self) -> anyhow::Result<()> {
-        let failed = |error: Error| anyhow!("the database did not answer: {error:?}");
-        let mut tx = self.write().await.map_err(failed)?;
-        let proof = match tx.setting(KEY_PROOF).await.map_err(failed)? {
+        let mut tx = self.write().await.map_err(broken)?;
+        let proof = match tx.setting(KEY_PROOF).await.map_err(broken)? {
             Some(proof) => proof,
             None => {
                 let sealed = self.sealer.seal(Column::KeyProof, KEY_PROOF, PROVED);
-                tx.insert_setting(KEY_PROOF, &sealed).await.map_err(failed)?;
+                tx.insert_setting(KEY_PROOF, &sealed).await.map_err(broken)?;
                 // Another node may have been first: what stands now is what counts.
-                tx.setting(KEY_PROOF).await.map_err(failed)?.unwrap_or(sealed)
+                tx.setting(KEY_PROOF).await.map_err(broken)?.unwrap_or(sealed)
             }
         };
-        tx.commit().await.map_err(failed)?;
+        tx.commit().await.map_err(broken)?;
         if !proves(&self.sealer, &proof) {
             return Err(WrongKey.into());
         }

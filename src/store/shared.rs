@@ -2,7 +2,8 @@
 
 use sqlx::QueryBuilder;
 
-use super::pushers::PusherRow;
+use super::pushers::{COLUMNS, PusherRow};
+use super::rows::newest_first;
 use super::{PusherKind, Sealer, StoredPusher, Tx, on};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::refusal::Dependent;
@@ -27,21 +28,15 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<StoredPusher>> {
         let rows: Vec<PusherRow> = on!(self, conn => {
-            let mut query = QueryBuilder::<Db>::new(
-                "SELECT id, owner, name, definition, protected, shared, created_at, updated_at FROM pusher
-                 WHERE shared AND kind = ");
-            query.push_bind(kind.as_str());
+            let mut query = QueryBuilder::<Db>::new(COLUMNS);
+            query.push("shared AND kind = ").push_bind(kind.as_str());
             if let Some(pattern) = text.map(containing) {
                 query.push(" AND (LOWER(name) LIKE ").push_bind(pattern.clone());
                 query.push(" ESCAPE '!' OR EXISTS (SELECT 1 FROM pusher_base b LEFT JOIN pusher p ON p.id = b.base_id
                     WHERE b.pusher_id = pusher.id AND (b.base_id LIKE ").push_bind(pattern.clone());
                 query.push(" ESCAPE '!' OR LOWER(p.name) LIKE ").push_bind(pattern).push(" ESCAPE '!')))");
             }
-            if let Some((at, id)) = before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", before, limit);
             query.build_query_as().fetch_all(conn).await
         })?;
         rows.into_iter().map(|row| row.open(sealer)).collect()
@@ -65,15 +60,31 @@ impl Tx {
         })?;
         let (all,): (i64,) = on!(self, conn => sqlx::query_as("SELECT COUNT(*) FROM pusher_base WHERE base_id = $1")
             .bind(id.as_str().to_owned()).fetch_one(conn).await)?;
-        let shown = rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name });
-        let shown: Vec<Dependent> = shown.collect();
+        let shown = dependents(rows);
         let others = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(shown.len()).unwrap_or(0));
         Ok((shown, others))
     }
+
+    /// Pushers of others that are built on an account's, at most a hundred.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn foreign_dependents(&mut self, owner: &AccountId) -> Result<Vec<Dependent>> {
+        let rows: Vec<(String, String)> = on!(self, conn => sqlx::query_as(
+            "SELECT DISTINCT upper_.id, upper_.name FROM pusher base JOIN pusher_base ON pusher_base.base_id = base.id
+             JOIN pusher upper_ ON upper_.id = pusher_base.pusher_id
+             WHERE base.owner = $1 AND upper_.owner <> $1 ORDER BY upper_.id LIMIT $2")
+            .bind(owner.as_str().to_owned()).bind(SHOWN_DEPENDENTS).fetch_all(conn).await)?;
+        Ok(dependents(rows))
+    }
 }
 
-/// The pattern for what contains a text, with `!` in front of what means something in a pattern.
-fn containing(text: &str) -> String {
+fn dependents(rows: Vec<(String, String)>) -> Vec<Dependent> {
+    rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name }).collect()
+}
+
+/// The pattern for what contains a text, in lower case, with `!` in front of what means something in a pattern.
+pub(super) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '!') {

@@ -2,10 +2,10 @@
 //! whole databases asks this, so that nobody need remember to tell it of a new table. Reads no rows.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use anyhow::{Context, bail};
 
+use super::trouble::broken;
 use super::{Tx, migrations};
 use crate::error::Result;
 
@@ -38,13 +38,9 @@ impl Table {
 
     /// An insertion of so many rows.
     pub fn insert(&self, rows: usize) -> String {
-        let row = vec!["?"; self.columns.len()].join(", ");
-        let mut text = format!("INSERT INTO \"{}\" ({}) VALUES ", self.name, self.column_list());
-        for at in 0..rows {
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{}({row})", if at == 0 { "" } else { ", " });
-        }
-        text
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        let rows = vec![row; rows].join(", ");
+        format!("INSERT INTO \"{}\" ({}) VALUES {rows}", self.name, self.column_list())
     }
 }
 
@@ -55,7 +51,7 @@ impl Tx {
     /// If the database fails, or a column is of a type that we do not use.
     pub(super) async fn tables(&mut self) -> anyhow::Result<Vec<Table>> {
         let mut tables: Vec<Table> = Vec::new();
-        let mut columns = self.columns().await.map_err(|error| anyhow::anyhow!("cannot read the schema: {error:?}"))?;
+        let mut columns = self.columns().await.map_err(broken).context("cannot read the schema")?;
         columns.sort();
         for (table, column, declared) in columns.into_iter().filter(|(table, ..)| table != migrations::TABLE) {
             let kind = match declared.to_ascii_uppercase().as_str() {

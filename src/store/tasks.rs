@@ -1,8 +1,9 @@
 //! Tasks as their owners see them: recorded, read, listed, revoked, retried by hand, removed when old.
 
 use serde::{Deserialize, Serialize};
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::from_row;
 use super::{NewKey, Recorded, Store, Tx, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::task::TaskState;
@@ -98,40 +99,31 @@ pub struct TaskCounts {
 const COLUMNS: &str = "SELECT id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at, \
     started_at, finished_at, error_code, error_message, attempt_log FROM task WHERE ";
 
-impl<'r, R> FromRow<'r, R> for TaskRecord
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    bool: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let state: String = row.try_get("state")?;
-        let code: Option<String> = row.try_get("error_code")?;
-        let message: Option<String> = row.try_get("error_message")?;
-        let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
-        Ok(Self {
-            id: TaskId::new(row.try_get::<String, _>("id")?),
-            owner: AccountId::new(row.try_get::<String, _>("owner")?),
-            pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
-            service: row.try_get("service")?,
-            name: row.try_get("name")?,
-            fallback: row.try_get("fallback")?,
-            state: TaskState::parse(&state)
-                .ok_or_else(|| sqlx::Error::Decode(format!("unknown task state {state}").into()))?,
-            lane: row.try_get("lane")?,
-            run_at: Timestamp(row.try_get("run_at")?),
-            payload: row.try_get("payload")?,
-            created_at: Timestamp(row.try_get("created_at")?),
-            started_at: time("started_at")?,
-            finished_at: time("finished_at")?,
-            error: code.map(|code| (code, message.unwrap_or_default())),
-            attempts: serde_json::from_str(&row.try_get::<String, _>("attempt_log")?)
-                .map_err(|e| sqlx::Error::Decode(e.into()))?,
-        })
-    }
-}
+from_row!(TaskRecord, |row| {
+    let state: String = row.try_get("state")?;
+    let code: Option<String> = row.try_get("error_code")?;
+    let message: Option<String> = row.try_get("error_message")?;
+    let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
+    Ok(Self {
+        id: TaskId::new(row.try_get::<String, _>("id")?),
+        owner: AccountId::new(row.try_get::<String, _>("owner")?),
+        pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
+        service: row.try_get("service")?,
+        name: row.try_get("name")?,
+        fallback: row.try_get("fallback")?,
+        state: TaskState::parse(&state)
+            .ok_or_else(|| sqlx::Error::Decode(format!("unknown task state {state}").into()))?,
+        lane: row.try_get("lane")?,
+        run_at: Timestamp(row.try_get("run_at")?),
+        payload: row.try_get("payload")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        started_at: time("started_at")?,
+        finished_at: time("finished_at")?,
+        error: code.map(|code| (code, message.unwrap_or_default())),
+        attempts: serde_json::from_str(&row.try_get::<String, _>("attempt_log")?)
+            .map_err(|e| sqlx::Error::Decode(e.into()))?,
+    })
+});
 
 impl Store {
     /// Whether pushes can be recorded at present, as far as is known.

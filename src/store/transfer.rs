@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
+use super::trouble::broken;
 use super::{BUSY, Db, Location, Tx, file, on, open_postgres, open_sqlite};
 use crate::error::{Error, Result};
 
@@ -150,14 +151,20 @@ pub(super) async fn opens_under(tx: &mut Tx, sealer: &Sealer) -> anyhow::Result<
     Ok(proof.is_none_or(|proof| proves(sealer, &proof)))
 }
 
+/// Keeps whoever would write from these tables until the end. SQLite's file is locked as a whole.
+async fn lock(tx: &mut Tx, tables: &[Table], mode: &str) -> anyhow::Result<()> {
+    if let Tx::Postgres(tx) = tx {
+        let names: Vec<String> = tables.iter().map(|table| format!("\"{}\"", table.name)).collect();
+        let sql = format!("LOCK TABLE {} IN {mode} MODE", names.join(", "));
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
 /// Proves that the target is empty, and keeps it so until the end.
 async fn prepare_target(target: &mut Tx, sealer: &Sealer) -> anyhow::Result<()> {
     let tables = target.tables().await?;
-    if let Tx::Postgres(tx) = &mut *target {
-        let names: Vec<String> = tables.iter().map(|table| format!("\"{}\"", table.name)).collect();
-        let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", names.join(", "));
-        sqlx::query(AssertSqlSafe(lock)).execute(&mut **tx).await?;
-    }
+    lock(target, &tables, "SHARE ROW EXCLUSIVE").await?;
     for table in &tables {
         if table.name != SETTING && target.count(&table.name).await.map_err(broken)? > 0 {
             bail!("the target is not empty: its table {} has rows; give it a database of its own", table.name);
@@ -174,11 +181,7 @@ async fn copy_all(source: &mut Tx, target: &mut Tx) -> anyhow::Result<Moved> {
     let known = target.tables().await?;
     let references = source.references().await.map_err(broken)?;
     let mut moved = Moved { tables: Vec::with_capacity(tables.len()), resumed: 0 };
-    if let Tx::Postgres(tx) = &mut *source {
-        let names: Vec<String> = tables.iter().map(|table| format!("\"{}\"", table.name)).collect();
-        let lock = format!("LOCK TABLE {} IN SHARE MODE", names.join(", "));
-        sqlx::query(AssertSqlSafe(lock)).execute(&mut **tx).await?;
-    }
+    lock(source, &tables, "SHARE").await?;
     for table in in_order(tables, &references)? {
         ensure!(known.contains(&table), "the table {} is not the same on both sides", table.name);
         let rows = copy_table(source, target, &table).await?;
@@ -206,12 +209,5 @@ impl Tx {
         let sql = format!("SELECT COUNT(*) FROM \"{table}\"");
         let (count,): (i64,) = on!(self, conn => sqlx::query_as(AssertSqlSafe(sql)).fetch_one(conn).await)?;
         Ok(count)
-    }
-}
-
-pub(super) fn broken(error: Error) -> anyhow::Error {
-    match error {
-        Error::Broken(cause) => cause,
-        other => anyhow::anyhow!("the database did not answer: {other:?}"),
     }
 }

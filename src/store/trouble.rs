@@ -34,6 +34,14 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// A failure as it ends a start or a command.
+pub(super) fn broken(error: Error) -> anyhow::Error {
+    match error {
+        Error::Broken(cause) => cause,
+        other => anyhow::anyhow!("the database did not answer: {other:?}"),
+    }
+}
+
 /// When it may go better, if the failure lies not in what was asked but in the database's state.
 fn passing(error: &sqlx::Error) -> Option<Duration> {
     match error {

@@ -33,6 +33,14 @@ impl Tx {
         self.take_turn(push.as_str()).await
     }
 
+    /// From here to its end this transaction alone takes admins away: each sees those that the others left.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn alone_with_admins(&mut self) -> Result<()> {
+        self.take_turn("admins").await
+    }
+
     async fn take_turn(&mut self, name: &str) -> Result<()> {
         if let Self::Postgres(tx) = self {
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")

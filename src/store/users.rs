@@ -1,11 +1,12 @@
 //! The life of an account after it was made: how it came to be, its confirmation, what admins do with it.
 
-use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
+use sqlx::QueryBuilder;
 
+use super::rows::{from_row, newest_first};
+use super::shared::containing;
 use super::{Tx, on};
 use crate::domain::account::Role;
-use crate::domain::id::{AccountId, PusherId};
-use crate::domain::refusal::Dependent;
+use crate::domain::id::AccountId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -47,35 +48,24 @@ pub struct UserFilter {
 const COLUMNS: &str = "SELECT id, email, role, confirmed_at, disabled_at, created_at, invited_by, invite_code, source, \
     quota FROM account WHERE ";
 
-/// A setting that nobody reads: whoever writes it has the admins to himself until his transaction ends.
-const ADMINS: &str = "admins";
-
-impl<'r, R> FromRow<'r, R> for UserRecord
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let role: String = row.try_get("role")?;
-        let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
-        Ok(Self {
-            id: AccountId::new(row.try_get::<String, _>("id")?),
-            email: row.try_get("email")?,
-            role: Role::parse(&role).unwrap_or(Role::User),
-            confirmed_at: time("confirmed_at")?,
-            disabled_at: time("disabled_at")?,
-            created_at: Timestamp(row.try_get("created_at")?),
-            roots: Roots {
-                invited_by: row.try_get::<Option<String>, _>("invited_by")?.map(AccountId::new),
-                invite_code: row.try_get("invite_code")?,
-                source: row.try_get("source")?,
-            },
-            quota: row.try_get("quota")?,
-        })
-    }
-}
+from_row!(UserRecord, |row| {
+    let role: String = row.try_get("role")?;
+    let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Timestamp));
+    Ok(Self {
+        id: AccountId::new(row.try_get::<String, _>("id")?),
+        email: row.try_get("email")?,
+        role: Role::parse(&role).unwrap_or(Role::User),
+        confirmed_at: time("confirmed_at")?,
+        disabled_at: time("disabled_at")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        roots: Roots {
+            invited_by: row.try_get::<Option<String>, _>("invited_by")?.map(AccountId::new),
+            invite_code: row.try_get("invite_code")?,
+            source: row.try_get("source")?,
+        },
+        quota: row.try_get("quota")?,
+    })
+});
 
 impl Tx {
     /// All about an account.
@@ -113,11 +103,7 @@ impl Tx {
             if let Some(part) = &filter.email {
                 query.push(" AND email_key LIKE ").push_bind(containing(part)).push(" ESCAPE '!'");
             }
-            if let Some((at, id)) = &filter.before {
-                query.push(" AND (created_at, id) < (").push_bind(at.0).push(", ");
-                query.push_bind(id.as_str().to_owned()).push(")");
-            }
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+            newest_first!(query, "id", filter.before.as_ref(), limit);
             query.build_query_as().fetch_all(conn).await
         })?)
     }
@@ -199,17 +185,6 @@ impl Tx {
         Ok(done == 1)
     }
 
-    /// From here to its end this transaction alone takes admins away: each sees those that the others left.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn alone_with_admins(&mut self) -> Result<()> {
-        on!(self, conn => sqlx::query(
-            "INSERT INTO setting (name, value) VALUES ($1, '') ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-            .bind(ADMINS).execute(conn).await.map(drop))?;
-        Ok(())
-    }
-
     /// How many admins can log in, besides this account.
     ///
     /// # Errors
@@ -238,40 +213,4 @@ impl Tx {
             .execute(conn).await.map(drop))?;
         Ok(())
     }
-
-    /// Pushers of others that are built on an account's, at most a hundred.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn foreign_dependents(&mut self, owner: &AccountId) -> Result<Vec<Dependent>> {
-        let rows: Vec<(String, String)> = on!(self, conn => sqlx::query_as(
-            "SELECT DISTINCT upper_.id, upper_.name FROM pusher base JOIN pusher_base ON pusher_base.base_id = base.id
-             JOIN pusher upper_ ON upper_.id = pusher_base.pusher_id
-             WHERE base.owner = $1 AND upper_.owner <> $1 ORDER BY upper_.id LIMIT 100")
-            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id, name)| Dependent { id: PusherId::new(id), name }).collect())
-    }
-
-    /// Ids of all Pushers of an account.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn pusher_ids_of(&mut self, owner: &AccountId) -> Result<Vec<PusherId>> {
-        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as("SELECT id FROM pusher WHERE owner = $1 ORDER BY id")
-            .bind(owner.as_str().to_owned()).fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
-    }
-}
-
-/// A pattern for texts that contain this one.
-fn containing(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for letter in part.chars() {
-        if matches!(letter, '!' | '%' | '_') {
-            pattern.push('!');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }

@@ -1,11 +1,11 @@
 //! Logging in, and what a token opens and for how long.
 
-use fanfare::domain::account::{Account, Role};
+use fanfare::domain::account::Role;
 use fanfare::domain::id::AccountId;
 use fanfare::store::{NewAccount, TokenHash};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::{Client, FORM, TEXT, text};
+use crate::support::client::{FORM, LOGIN, TEXT, text};
 use crate::support::world::{PASSWORD, World, both};
 
 both!(
@@ -26,25 +26,18 @@ both!(
 );
 
 const DAY_MS: i64 = 86_400_000;
-const LOGIN: &str = "/account/user/login/";
-
-async fn login(client: &Client, email: &str, password: &str) -> Value {
-    client.post(LOGIN, json!({ "email": email, "password": password })).await.into_data()
-}
 
 /// A server with an account that has a password, and nobody logged in.
 async fn world() -> World {
     let world = World::start().await;
-    let (store, now) = (&world.engine().store, world.engine().clock.now());
-    let made = fanfare::flow::login::create_account(store, now, "ann@example.com", PASSWORD.to_owned(), Role::User);
-    made.await.unwrap().unwrap();
+    world.registered("ann", Role::User).await;
     world
 }
 
 async fn the_right_password_brings_a_token() {
     let world = world().await;
     let anyone = world.anonymous();
-    let answer = login(&anyone, "ann@example.com", PASSWORD).await;
+    let answer = anyone.login("ann@example.com", PASSWORD).await;
     let token = text(&answer["token"]);
     assert_eq!(answer, json!({ "isLogin": true, "isRegistered": true, "token": token }));
     assert!(token.starts_with("ff_") && token.len() == 46, "{token}");
@@ -53,7 +46,7 @@ async fn the_right_password_brings_a_token() {
 
 async fn an_address_is_the_same_in_any_spelling() {
     let world = world().await;
-    assert_eq!(login(&world.anonymous(), "  Ann@EXAMPLE.com ", PASSWORD).await["isLogin"], true);
+    assert_eq!(world.anonymous().login("  Ann@EXAMPLE.com ", PASSWORD).await["isLogin"], true);
 }
 
 async fn a_form_logs_in_as_well() {
@@ -66,7 +59,7 @@ async fn a_form_logs_in_as_well() {
 async fn a_wrong_password_brings_none() {
     let world = world().await;
     for wrong in ["", "correct horse", "Correct horse battery", "correct horse battery "] {
-        let answer = login(&world.anonymous(), "ann@example.com", wrong).await;
+        let answer = world.anonymous().login("ann@example.com", wrong).await;
         assert_eq!(answer, json!({ "isLogin": false, "isRegistered": true }), "{wrong:?}");
     }
 }
@@ -74,7 +67,7 @@ async fn a_wrong_password_brings_none() {
 async fn an_unknown_address_is_told_as_such() {
     let world = world().await;
     for unknown in ["bob@example.com", "", "ann", "ann@example.com@x", "' OR 1=1 --@x"] {
-        let answer = login(&world.anonymous(), unknown, PASSWORD).await;
+        let answer = world.anonymous().login(unknown, PASSWORD).await;
         assert_eq!(answer, json!({ "isLogin": false, "isRegistered": false }), "{unknown:?}");
     }
 }
@@ -172,8 +165,8 @@ async fn a_session_that_is_used_goes_on() {
 async fn every_login_begins_a_session_of_its_own() {
     let world = world().await;
     let anyone = world.anonymous();
-    let first = text(&login(&anyone, "ann@example.com", PASSWORD).await["token"]);
-    let second = text(&login(&anyone, "ann@example.com", PASSWORD).await["token"]);
+    let first = text(&anyone.login("ann@example.com", PASSWORD).await["token"]);
+    let second = text(&anyone.login("ann@example.com", PASSWORD).await["token"]);
     assert_ne!(first, second);
     for token in [first, second] {
         anyone.with_token(Some(&token)).get("/preset/").await.data();
@@ -182,16 +175,13 @@ async fn every_login_begins_a_session_of_its_own() {
 
 /// Adds an account with the password of `ann@example.com`.
 async fn add(world: &World, name: &str, confirmed: bool, disabled: bool) -> AccountId {
-    let mut tx = world.engine().store.write().await.unwrap();
-    let (_, password_hash) = tx.account_by_email("ann@example.com").await.unwrap().unwrap();
-    let email = format!("{name}@example.com");
-    let id = AccountId::new(name);
-    let now = world.engine().clock.now();
-    let account =
-        Account { id: id.clone(), email: email.clone(), role: Role::User, confirmed, disabled, created_at: now };
-    assert!(tx.insert_account(&NewAccount { account, email_key: email, password_hash }).await.unwrap());
-    tx.commit().await.unwrap();
-    id
+    let mut tx = world.engine().store.read().await.unwrap();
+    let (_, hash) = tx.account_by_email("ann@example.com").await.unwrap().unwrap();
+    drop(tx);
+    let set = |new: &mut NewAccount| {
+        (new.account.confirmed, new.account.disabled, new.password_hash) = (confirmed, disabled, hash);
+    };
+    world.add(name, set).await
 }
 
 async fn an_account_that_is_not_confirmed_or_disabled_gets_no_token() {
@@ -199,7 +189,7 @@ async fn an_account_that_is_not_confirmed_or_disabled_gets_no_token() {
     for (name, confirmed, disabled) in [("new", false, false), ("shut", true, true), ("fine", true, false)] {
         add(&world, name, confirmed, disabled).await;
         let fine = confirmed && !disabled;
-        let answer = login(&world.anonymous(), &format!("{name}@example.com"), PASSWORD).await;
+        let answer = world.anonymous().login(&format!("{name}@example.com"), PASSWORD).await;
         assert_eq!((&answer["isLogin"], answer.get("token").is_some()), (&json!(fine), fine), "{name}");
         assert_eq!(answer["isRegistered"], true, "{name}");
     }

@@ -3,8 +3,7 @@
 use fanfare::domain::account::Role;
 use serde_json::{Value, json};
 
-use super::share::share;
-use crate::support::client::{Answer, Client, text};
+use crate::support::client::{Client, text};
 use crate::support::scene::Scene;
 use crate::support::world::{PASSWORD, World, both};
 
@@ -23,11 +22,7 @@ both!(
 const DAY_MS: i64 = 86_400_000;
 
 async fn audit(client: &Client, query: &str) -> Vec<Value> {
-    items(&client.get(&format!("/audit/?limit=100{query}")).await)
-}
-
-fn items(answer: &Answer) -> Vec<Value> {
-    answer.data()["items"].as_array().unwrap().clone()
+    client.get(&format!("/audit/?limit=100{query}")).await.items()
 }
 
 /// The actions, oldest first.
@@ -40,7 +35,7 @@ async fn what_is_done_to_pushers_is_recorded() {
     scene.world.clock.advance(1);
     scene.ann.patch(&format!("/preset/{}/", scene.hook), json!({ "name": "renamed" })).await.data();
     scene.world.clock.advance(1);
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     scene.world.clock.advance(1);
     let group = scene.ann.group(json!({ "pushers": [{ "name": "m", "base_pusher": "webhook" }] })).await;
     scene.world.clock.advance(1);
@@ -73,16 +68,13 @@ async fn logins_are_recorded_and_failed_ones_too() {
     let world = World::start().await;
     let email = world.registered("ann", Role::User).await;
     world.clock.advance(1);
-    let login = async |email: &str, password: &str| {
-        let credentials = json!({ "email": email, "password": password });
-        world.anonymous().post("/account/user/login/", credentials).await.into_data()
-    };
-    login(&email, "wrong password").await;
+    let nobody = world.anonymous();
+    nobody.login(&email, "wrong password").await;
     world.clock.advance(1);
-    login("my-passw0rd@example.com", "x").await;
+    nobody.login("my-passw0rd@example.com", "x").await;
     world.clock.advance(1);
-    let token = text(&login(&email, PASSWORD).await["token"]);
-    let ann = world.anonymous().with_token(Some(&token));
+    let token = text(&nobody.login(&email, PASSWORD).await["token"]);
+    let ann = nobody.with_token(Some(&token));
     let own = audit(&ann, "").await;
     assert_eq!(own.len(), 3, "{own:?}");
     assert_eq!((&own[0]["action"], &own[0]["actor_id"]), (&json!("login"), &own[0]["account_id"]));
@@ -176,15 +168,7 @@ async fn the_record_is_filtered_and_comes_in_pages() {
     assert_eq!(names(audit(&ann, &format!("&until={}", times[1])).await), "n0");
     let between = format!("&action=pusher_made&since={}&until={}", times[1], times[3]);
     assert_eq!(names(audit(&ann, &between).await), "n2n1");
-    let mut path = "/audit/?limit=4&action=pusher_made".to_owned();
-    let mut found = Vec::new();
-    loop {
-        let page = ann.get(&path).await;
-        found.extend(items(&page));
-        let Some(cursor) = page.data()["next_cursor"].as_str() else { break };
-        path = format!("/audit/?limit=4&action=pusher_made&cursor={cursor}");
-    }
-    assert_eq!(names(found), "n4n3n2n1n0");
+    assert_eq!(names(ann.pages("/audit/?limit=4&action=pusher_made").await), "n4n3n2n1n0");
     for (query, code) in
         [("action=anything", "field_invalid"), ("since=now", "field_invalid"), ("cursor=MQ", "cursor_invalid")]
     {
@@ -209,7 +193,7 @@ async fn the_record_holds_no_secret() {
     let secret = "N0b0dy-reads-this";
     let id = scene.ann.preset("webhook", json!({ "headers": { "x-key": secret } })).await;
     scene.ann.patch(&format!("/preset/{id}/"), json!({ "params": { "secret": secret } })).await.data();
-    share(&scene.ann, "preset", &id).await;
+    scene.ann.share("preset", &id).await;
     let all = json!(audit(&scene.world.admin().await, "").await).to_string();
     assert!(!all.contains(secret) && !all.contains(scene.ann.token()) && all.contains(&id), "{all}");
 }

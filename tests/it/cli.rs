@@ -97,25 +97,25 @@ async fn an_administrator_is_made_on_the_command_line() {
     let odd = program.run_with(&["admin", "create-user", "ann"], PASSWORD).await;
     assert_eq!(refused(&odd), "the email is not acceptable: invalid");
     let server = program.serve().await;
-    let token = login(&server.client(None), PASSWORD).await.expect("a token");
+    let token = login(&server.client(None), EMAIL, PASSWORD).await.expect("a token");
     server.client(Some(&token)).get("/task/?all=true").await.data();
-    assert_eq!(login(&server.client(None), "another password").await, None);
+    assert_eq!(login(&server.client(None), EMAIL, "another password").await, None);
 }
 
 #[tokio::test]
 async fn a_password_can_be_set_while_the_server_runs() {
     let program = Program::new().with("FANFARE_ADMIN_EMAIL", EMAIL).with("FANFARE_ADMIN_PASSWORD", PASSWORD);
     let server = program.serve().await;
-    assert!(login(&server.client(None), PASSWORD).await.is_some(), "the first start makes the administrator");
+    assert!(login(&server.client(None), EMAIL, PASSWORD).await.is_some(), "the first start makes the administrator");
     let changed = program.run_with(&["admin", "set-password", EMAIL], "a new password\r\n").await;
     assert_eq!(printed(changed), format!("changed the password of {EMAIL}\n"));
-    assert_eq!(login(&server.client(None), PASSWORD).await, None);
-    assert!(login(&server.client(None), "a new password").await.is_some());
+    assert_eq!(login(&server.client(None), EMAIL, PASSWORD).await, None);
+    assert!(login(&server.client(None), EMAIL, "a new password").await.is_some());
     let unknown = program.run_with(&["admin", "set-password", "nobody@example.com"], PASSWORD).await;
     assert_eq!(refused(&unknown), "there is no account with the address nobody@example.com");
     assert_eq!(server.end("TERM").await.0, Some(0));
     let server = program.serve().await;
-    assert!(login(&server.client(None), "a new password").await.is_some(), "a later start changes nothing");
+    assert!(login(&server.client(None), EMAIL, "a new password").await.is_some(), "a later start changes nothing");
 }
 
 #[tokio::test]

@@ -2,63 +2,42 @@
 
 use serde_json::json;
 
-use crate::support::client::{Client, text};
-use crate::support::program::{Ended, Program};
-
-const EMAIL: &str = "root@example.com";
-const PASSWORD: &str = "correct horse battery";
-
-fn printed(ended: Ended) -> String {
-    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
-    ended.out
-}
-
-fn refused(ended: &Ended) -> &str {
-    assert_eq!((ended.code, &*ended.out), (Some(1), ""), "{ended:?}");
-    ended.err.trim_end().strip_prefix("fanfare: ").expect("the program's name first")
-}
-
-async fn login(client: &Client, email: &str) -> Option<String> {
-    let answer = client.post("/account/user/login/", json!({ "email": email, "password": PASSWORD })).await;
-    answer.data().get("token").map(text)
-}
-
-fn program() -> Program {
-    Program::new().with("FANFARE_ADMIN_EMAIL", EMAIL).with("FANFARE_ADMIN_PASSWORD", PASSWORD)
-}
+use crate::support::client::text;
+use crate::support::install::{EMAIL, PASSWORD, login, printed, refused, with_admin};
+use crate::support::program::Program;
 
 #[tokio::test]
 async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
-    let program = program();
+    let program = with_admin();
     let server = program.serve().await;
     let nobody = server.client(None);
     let code = printed(program.run(&["admin", "invite", "--email", "Ann@example.com", "--days", "2"]).await);
     let wish = json!({ "code": code.trim(), "email": "ann@example.com", "password": PASSWORD });
     nobody.post("/account/user/create/", wish).await.data();
-    assert_eq!(login(&nobody, "ann@example.com").await, None);
+    assert_eq!(login(&nobody, "ann@example.com", PASSWORD).await, None);
     assert_eq!(printed(program.run(&["admin", "confirm", "ann@example.com"]).await), "confirmed ann@example.com\n");
-    let token = login(&nobody, "ann@example.com").await.expect("a token");
+    let token = login(&nobody, "ann@example.com", PASSWORD).await.expect("a token");
     assert_eq!(printed(program.run(&["admin", "disable", "ann@example.com"]).await), "disabled ann@example.com\n");
     assert_eq!(server.client(Some(&token)).get("/preset/").await.refusal(), (401, "token_invalid"));
-    assert_eq!(login(&nobody, "ann@example.com").await, None);
+    assert_eq!(login(&nobody, "ann@example.com", PASSWORD).await, None);
     assert_eq!(printed(program.run(&["admin", "enable", "ann@example.com"]).await), "enabled ann@example.com\n");
-    let token = login(&nobody, "ann@example.com").await.expect("a token");
+    let token = login(&nobody, "ann@example.com", PASSWORD).await.expect("a token");
     let ann = server.client(Some(&token));
-    let record = ann.get("/audit/").await.into_data();
-    let events = record["items"].as_array().unwrap().iter().rev();
-    let by_hand: Vec<_> = events.filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
+    let events = ann.get("/audit/").await.items();
+    let by_hand: Vec<_> =
+        events.iter().rev().filter(|event| event["origin"] == "cli").map(|event| text(&event["action"])).collect();
     assert_eq!(by_hand, ["account_confirmed", "account_disabled", "account_enabled"]);
-    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
+    let script = ann.with_scopes(&["read"]).await;
     let changed = program.run_with(&["admin", "set-password", "ann@example.com"], "a new password\n").await;
     assert_eq!(printed(changed), "changed the password of ann@example.com\n");
-    for token in [Some(&*token), made["token"].as_str()] {
-        assert_eq!(server.client(token).get("/preset/").await.refusal(), (401, "token_invalid"));
+    for client in [ann, script] {
+        assert_eq!(client.get("/preset/").await.refusal(), (401, "token_invalid"));
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_done_is_told() {
-    let program = program();
+    let program = with_admin();
     printed(program.run_with(&["admin", "create-user", EMAIL, "--admin"], PASSWORD).await);
     assert_eq!(refused(&program.run(&["admin", "disable", EMAIL]).await), "this is the last administrator");
     for command in ["confirm", "disable", "enable"] {

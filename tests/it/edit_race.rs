@@ -176,7 +176,7 @@ async fn a_deletion_is_finished_though_the_caller_hangs_up() {
     while ann.get(&path).await.status == 200 {
         assert!(Instant::now() < deadline, "it is not gone");
     }
-    while !ann.get("/task/?state=waiting").await.data()["items"].as_array().unwrap().is_empty() {
+    while !ann.get("/task/?state=waiting").await.items().is_empty() {
         assert!(Instant::now() < deadline, "it is gone, and tasks still wait because of it");
     }
 }

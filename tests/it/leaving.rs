@@ -2,13 +2,14 @@
 
 use fanfare::domain::id::PusherId;
 use fanfare::flow::tidy::tidy;
-use fanfare::store::StoredPusher;
+use fanfare::store::NewTask;
 use serde_json::{Value, json};
 
+use crate::store::task;
 use crate::support::client::Client;
 use crate::support::http_sink::HttpSink;
 use crate::support::newcomer::House;
-use crate::support::world::{PASSWORD, World, both, webhook};
+use crate::support::world::{PASSWORD, both, webhook};
 
 both!(
     an_account_goes_with_all_that_is_its_own,
@@ -24,28 +25,14 @@ async fn leave(ann: &Client) -> crate::support::client::Answer {
     ann.delete_with("/account/user/", json!({ "password": PASSWORD })).await
 }
 
-/// Makes a Preset shared, as its owner would.
-async fn share(world: &World, id: &str) {
-    let engine = world.engine();
-    let mut tx = engine.store.write().await.unwrap();
-    let Some(StoredPusher::Preset(mut preset)) = tx.pusher(engine.store.sealer(), &PusherId::new(id)).await.unwrap()
-    else {
-        panic!("no Preset {id}")
-    };
-    preset.shared = true;
-    assert!(tx.update_pusher(engine.store.sealer(), &StoredPusher::Preset(preset)).await.unwrap());
-    tx.commit().await.unwrap();
-    engine.pushers.forget(&PusherId::new(id));
-}
-
 async fn an_account_goes_with_all_that_is_its_own() {
     let house = House::start().await;
     let sink = HttpSink::start().await;
     let ann = house.newcomer(ANN).await;
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
     let hook = ann.preset("webhook", webhook(&sink)).await;
-    let unused = ann.preset(&hook, json!({})).await;
-    share(&house.world, &unused).await;
+    let unused = ann.preset("webhook", json!({})).await;
+    ann.share("preset", &unused).await;
     ann.group(json!({ "pushers": [{ "name": "p1", "base_pusher": hook }] })).await;
     let done = ann.pushed(&hook, json!({ "n": 1 })).await;
     house.world.settle().await;
@@ -82,7 +69,7 @@ async fn what_others_build_on_keeps_an_account() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let base = ann.preset("webhook", json!({ "endpoint": "http://127.0.0.1:9/" })).await;
-    share(&house.world, &base).await;
+    ann.share("preset", &base).await;
     let bob = house.world.user("bob").await;
     let upper = bob.preset(&base, json!({})).await;
     let refused = leave(&ann).await;
@@ -107,22 +94,10 @@ async fn a_task_that_ran_meanwhile_is_swept_up() {
     let mut tx = engine.store.read().await.unwrap();
     let (owner, _) = tx.removed_accounts(10).await.unwrap()[0].clone();
     drop(tx);
-    let late = fanfare::domain::id::TaskId::new("01zzzzzzzzzzzzzzzzzzzzzzzz0");
-    let task = fanfare::store::NewTask {
-        id: late.clone(),
-        owner,
-        pusher_id: PusherId::new(&hook),
-        service: "webhook".to_owned(),
-        name: None,
-        fallback: false,
-        state: fanfare::domain::task::TaskState::Waiting,
-        lane: "late@host".to_owned(),
-        run_at: house.world.clock_now().plus_ms(7_200_000),
-        payload: String::new(),
-        created_at: house.world.clock_now(),
-    };
+    let late = house.world.clock_now().plus_ms(7_200_000);
+    let task = NewTask { owner, pusher_id: PusherId::new(&hook), ..task(late.0, 0, "host") };
+    let path = format!("/task/{}/", task.id);
     engine.store.record(vec![task]).await.unwrap();
-    let path = format!("/task/{late}/");
     house.admin.get(&path).await.data();
     tidy(engine).await.unwrap();
     assert_eq!(house.admin.get(&path).await.refusal(), (404, "task_not_found"));

@@ -11,29 +11,13 @@ use serde_json::{Value, json};
 use crate::support::PATIENCE;
 use crate::support::client::text;
 use crate::support::clock::TestClock;
-use crate::support::database::{DATABASE, Database, there_is_postgres};
+use crate::support::database::on_postgres;
 use crate::support::http_sink::Play;
 use crate::support::scene::Scene;
 use crate::support::world::{Builder, World, webhook, with};
 
 /// Far below the time after which a node that was told nothing looks for itself.
 const SOON: Duration = Duration::from_secs(2);
-
-macro_rules! on_postgres {
-    ($($name:ident),+ $(,)?) => {
-        mod postgres {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    use super::{DATABASE, Database, there_is_postgres};
-                    if there_is_postgres() {
-                        DATABASE.scope(Database::Postgres, super::$name()).await;
-                    }
-                }
-            )+
-        }
-    };
-}
 
 on_postgres!(
     a_node_takes_what_another_has_no_room_for,

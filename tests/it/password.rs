@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::support::client::{Answer, Client};
 use crate::support::newcomer::House;
 use crate::support::world::{PASSWORD, both};
 
@@ -18,34 +17,11 @@ both!(
 const ANN: &str = "ann@example.com";
 const OTHER: &str = "another password";
 
-async fn ask(house: &House, email: &str) -> Answer {
-    house.world.anonymous().post("/account/password/reset/", json!({ "email": email })).await
-}
-
-async fn reset(house: &House, token: &str, password: &str) -> Answer {
-    let body = json!({ "token": token, "password": password });
-    house.world.anonymous().post("/account/password/reset/confirm/", body).await
-}
-
-/// A program of somebody's, with an API token.
-async fn script(ann: &Client) -> Client {
-    let made = ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
-    ann.with_token(made["token"].as_str())
-}
-
-/// The token in the newest mail of this kind; one of a sign-up just before may arrive after it.
-async fn token(house: &House, email: &str) -> String {
-    let mails = house.mails_to(email).await;
-    let mail = mails.iter().rfind(|mail| mail.subject() == "Reset your Fanfare password").expect("a mail");
-    let (_, text) = &mail.parts()[0];
-    text.lines().find(|line| line.len() == 43 && !line.contains(' ')).expect("a token").to_owned()
-}
-
 async fn a_changed_password_ends_the_other_sessions() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
-    let script = script(&ann).await;
+    let script = ann.with_scopes(&["read"]).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "password": new });
     for (old, new, fault) in [(OTHER, OTHER, ("password", "wrong")), (PASSWORD, "short", ("password", "too_short"))] {
         assert_eq!(ann.patch("/account/password/", change(old, new)).await.faults(), [fault]);
@@ -62,12 +38,12 @@ async fn a_changed_password_ends_the_other_sessions() {
 async fn a_forgotten_password_is_reset_by_mail() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
-    let script = script(&ann).await;
+    let script = ann.with_scopes(&["read"]).await;
     script.get("/account/user/").await.data();
-    ask(&house, " ANN@example.com").await.data();
-    let token = token(&house, ANN).await;
-    assert_eq!(reset(&house, &token, "short").await.faults(), [("password", "too_short")]);
-    reset(&house, &token, OTHER).await.data();
+    house.ask_reset(" ANN@example.com").await.data();
+    let token = house.reset_token(ANN).await;
+    assert_eq!(house.reset(&token, "short").await.faults(), [("password", "too_short")]);
+    house.reset(&token, OTHER).await.data();
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"), "all sessions have ended");
     assert_eq!(script.get("/account/user/").await.refusal(), (401, "token_invalid"), "who knows who made it");
     assert!(house.login(ANN, PASSWORD).await.is_none());
@@ -78,26 +54,26 @@ async fn a_reset_is_good_once_and_for_an_hour() {
     let house = House::start().await;
     house.newcomer(ANN).await;
     let unknown = (404, "reset_token_not_found");
-    ask(&house, ANN).await.data();
-    let first = token(&house, ANN).await;
-    ask(&house, ANN).await.data();
-    let second = token(&house, ANN).await;
+    house.ask_reset(ANN).await.data();
+    let first = house.reset_token(ANN).await;
+    house.ask_reset(ANN).await.data();
+    let second = house.reset_token(ANN).await;
     assert_ne!(first, second);
-    reset(&house, &second, OTHER).await.data();
-    assert_eq!(reset(&house, &second, PASSWORD).await.refusal(), unknown);
-    assert_eq!(reset(&house, &first, PASSWORD).await.refusal(), unknown, "the others go with the one that was used");
-    ask(&house, ANN).await.data();
-    let late = token(&house, ANN).await;
+    house.reset(&second, OTHER).await.data();
+    assert_eq!(house.reset(&second, PASSWORD).await.refusal(), unknown);
+    assert_eq!(house.reset(&first, PASSWORD).await.refusal(), unknown, "the others go with the one that was used");
+    house.ask_reset(ANN).await.data();
+    let late = house.reset_token(ANN).await;
     house.world.forward(3_600_000);
-    assert_eq!(reset(&house, &late, PASSWORD).await.refusal(), unknown);
-    assert_eq!(reset(&house, "", PASSWORD).await.refusal(), unknown);
+    assert_eq!(house.reset(&late, PASSWORD).await.refusal(), unknown);
+    assert_eq!(house.reset("", PASSWORD).await.refusal(), unknown);
 }
 
 async fn asking_tells_nothing_of_who_is_there() {
     let house = House::start().await;
     house.newcomer(ANN).await;
     for _ in 0..5 {
-        let (known, unknown) = (ask(&house, ANN).await, ask(&house, "nobody@example.com").await);
+        let (known, unknown) = (house.ask_reset(ANN).await, house.ask_reset("nobody@example.com").await);
         assert_eq!((known.data(), &known.body), (unknown.data(), &unknown.body));
     }
     let resets = house.mails_to(ANN).await;
@@ -106,10 +82,10 @@ async fn asking_tells_nothing_of_who_is_there() {
     let tasks = house.world.tasks().await;
     let asked = tasks.iter().filter(|task| task.name.as_deref() == Some("reset")).count();
     assert_eq!(asked, 6, "as much is done for one as for the other");
-    assert_eq!(ask(&house, "ann").await.faults(), [("email", "invalid")]);
+    assert_eq!(house.ask_reset("ann").await.faults(), [("email", "invalid")]);
     let mut answers = Vec::new();
     for n in 0..60 {
-        answers.push(ask(&house, &format!("user{n}@example.com")).await.code().to_owned());
+        answers.push(house.ask_reset(&format!("user{n}@example.com")).await.code().to_owned());
     }
     assert_eq!(answers.last().map(String::as_str), Some("rate_limited"), "nobody has mails sent without end");
 }
@@ -118,9 +94,9 @@ async fn a_reset_confirms_who_never_got_the_first_mail() {
     let house = House::start().await;
     let code = house.code(json!({})).await;
     house.sign_up(&code, ANN).await.data();
-    ask(&house, ANN).await.data();
-    let token = token(&house, ANN).await;
-    reset(&house, &token, OTHER).await.data();
+    house.ask_reset(ANN).await.data();
+    let token = house.reset_token(ANN).await;
+    house.reset(&token, OTHER).await.data();
     assert!(house.login(ANN, OTHER).await.is_some());
 }
 
@@ -130,11 +106,11 @@ async fn a_token_of_another_kind_resets_nothing() {
     house.sign_up(&code, ANN).await.data();
     let link = house.link(ANN).await;
     let confirm = link.trim_end_matches('/').rsplit('/').next().unwrap();
-    assert_eq!(reset(&house, confirm, OTHER).await.refusal(), (404, "reset_token_not_found"));
+    assert_eq!(house.reset(confirm, OTHER).await.refusal(), (404, "reset_token_not_found"));
     house.world.anonymous().get(&link).await.data();
-    ask(&house, ANN).await.data();
-    let token = token(&house, ANN).await;
+    house.ask_reset(ANN).await.data();
+    let token = house.reset_token(ANN).await;
     let path = format!("/account/user/confirm/{token}/");
     assert_eq!(house.world.anonymous().get(&path).await.refusal(), (404, "confirm_token_not_found"));
-    reset(&house, &token, OTHER).await.data();
+    house.reset(&token, OTHER).await.data();
 }

@@ -62,7 +62,7 @@ impl Cast {
             self.owner().group(json!({ "pushers": [member], "protected": protected })).await
         };
         if standing == Standing::Shared {
-            bare(self.owner(), "POST", &format!("/{kind}/{id}/share/")).await.data();
+            self.owner().share(kind, &id).await;
         }
         id
     }
@@ -93,7 +93,7 @@ impl Cast {
             Action::BuildOn => by.post("/preset/", json!({ "name": "n", "base_pusher": id })).await,
             Action::Push => by.push(id, with(webhook(&self.sink), json!({ "delay": 3600 }))).await,
             Action::Change => by.patch(&path, json!({ "name": "new" })).await,
-            Action::Share => bare(by, "POST", &format!("{path}share/")).await,
+            Action::Share => by.try_share(kind, id).await,
             Action::Delete => by.delete(&path).await,
             Action::Revoke => by.get(&format!("/revoke/task/{}/", self.task(id).await)).await,
             Action::ReadTasks => by.get(&format!("/task/{}/", self.task(id).await)).await,
@@ -140,11 +140,6 @@ fn expected(action: Action, relation: Relation, standing: Standing) -> (u16, &'s
         (_, Admin, _) | (_, _, Standing::Shared) => (403, "forbidden"),
         _ => (404, "pusher_not_found"),
     }
-}
-
-/// A request without a body.
-async fn bare(client: &Client, method: &str, path: &str) -> Answer {
-    client.send(method, path, None, b"").await
 }
 
 const OWNED: [Standing; 3] = [Standing::Private, Standing::Protected, Standing::Shared];

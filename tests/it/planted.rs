@@ -15,7 +15,7 @@ use crate::support::http_sink::{HttpSink, Play};
 use crate::support::log::Log;
 use crate::support::plain;
 use crate::support::smtp_sink::SmtpSink;
-use crate::support::world::{World, both, webhook, with};
+use crate::support::world::{World, both, holds, webhook, with};
 
 both!(a_planted_secret_is_found_nowhere);
 
@@ -249,16 +249,15 @@ async fn a_planted_secret_is_found_nowhere() {
 async fn kept(planted: &mut Planted, secret: &[Vec<u8>]) {
     let everything: Vec<Vec<u8>> = secret.iter().cloned().chain(needles(CONTENT)).collect();
     let preset = planted.preset.clone();
-    let holds = |hay: &[u8]| hay.windows(preset.len()).any(|window| window == preset.as_bytes());
     let kept = planted.world.kept().await;
-    assert!(holds(&kept), "it was looked at where the rows are");
+    assert!(holds(&kept, &preset), "it was looked at where the rows are");
     assert_absent(&everything, "the database in use", &kept);
     let file = planted.world.folder().join("fanfare.db");
     if file.exists() {
         let copy = planted.world.folder().join("copy");
         backup(&file, &copy, false, Arc::new(AtomicBool::new(false))).await.unwrap();
         let copy = std::fs::read(copy).unwrap();
-        assert!(holds(&copy));
+        assert!(holds(&copy, &preset));
         assert_absent(&everything, "a backup", &copy);
     }
     planted.world.stop().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Client, FORM, TEXT, text};
 use crate::support::http_sink::HttpSink;
 use crate::support::scene::Scene;
-use crate::support::world::{PASSWORD, World, both, webhook, with};
+use crate::support::world::{PASSWORD, World, both, holds, webhook, with};
 
 both!(
     one_list_shows_both_kinds,
@@ -189,10 +189,6 @@ async fn a_preview_is_for_the_owner() {
     preview(&scene.ann, &own, json!({})).await;
     let service = json!({ "topic": "t", "content": "c" });
     assert_eq!(preview(&bob, "ntfy", service).await[0]["service"], "ntfy", "Services are everybody's");
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 async fn secrets_are_sealed_on_the_disk() {

@@ -19,13 +19,7 @@ async fn set(admin: &Client, name: &str, quota: Value) {
 
 /// How many of so many pushes are accepted; the others must be refused for the quota.
 async fn accepted(who: &Client, pusher: &str, count: usize) -> usize {
-    let mut accepted = 0;
-    for _ in 0..count {
-        let answer = who.push(pusher, json!({})).await;
-        assert!(answer.status == 200 || answer.code() == "quota_exceeded", "{}", answer.body);
-        accepted += usize::from(answer.status == 200);
-    }
-    accepted
+    who.accepted(pusher, count, "quota_exceeded").await
 }
 
 async fn a_quota_of_ones_own_holds_before_everybodys() {

@@ -20,28 +20,18 @@ const ANN: &str = "ann@example.com";
 const OTHER: &str = "another password";
 
 async fn audit(client: &Client, query: &str) -> Vec<Value> {
-    let answer = client.get(&format!("/audit/?limit=100{query}")).await.into_data();
-    answer["items"].as_array().unwrap().iter().rev().cloned().collect()
+    client.get(&format!("/audit/?limit=100{query}")).await.items().into_iter().rev().collect()
 }
 
 fn actions(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| text(&event["action"])).collect()
 }
 
-/// The token in the newest mail.
-async fn reset_token(house: &House, email: &str) -> String {
-    let mails = house.mails_to(email).await;
-    let parts = mails.last().expect("a mail").parts();
-    parts[0].1.lines().find(|line| line.len() == 43 && !line.contains(' ')).expect("a token").to_owned()
-}
-
 async fn reset(house: &House, email: &str) {
-    let nobody = house.world.anonymous();
-    nobody.post("/account/password/reset/", json!({ "email": email })).await.data();
-    let token = reset_token(house, email).await;
+    house.ask_reset(email).await.data();
+    let token = house.reset_token(email).await;
     house.world.clock.advance(1);
-    let wish = json!({ "token": token, "password": OTHER });
-    nobody.post("/account/password/reset/confirm/", wish).await.data();
+    house.reset(&token, OTHER).await.data();
     house.world.clock.advance(1);
 }
 
@@ -202,7 +192,7 @@ async fn a_reset_is_recorded_only_for_whom_there_is() {
     let house = House::start().await;
     house.newcomer(ANN).await;
     for email in [ANN, "nobody@example.com"] {
-        house.world.anonymous().post("/account/password/reset/", json!({ "email": email })).await.data();
+        house.ask_reset(email).await.data();
     }
     house.world.settle().await;
     let asked = audit(&house.admin, "&action=password_reset_asked").await;
@@ -222,15 +212,10 @@ async fn an_account_that_was_never_confirmed_is_recorded_as_gone() {
     assert_eq!((&gone[0]["actor_id"], &gone[0]["origin"]), (&Value::Null, &Value::Null));
 }
 
-async fn token(client: &Client, scopes: &[&str]) -> Client {
-    let made = client.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await.into_data();
-    client.with_token(made["token"].as_str())
-}
-
 async fn a_token_reads_as_an_admin_and_changes_nothing() {
     let house = House::start().await;
     house.world.user("ann").await;
-    let reader = token(&house.admin, &["read", "push"]).await;
+    let reader = house.admin.with_scopes(&["read", "push"]).await;
     let ann = "/account/user/account-of-ann/";
     for path in ["/account/user/all/", ann, "/account/invite/?all=true", "/audit/"] {
         reader.get(path).await.data();
@@ -249,7 +234,7 @@ async fn a_token_reads_as_an_admin_and_changes_nothing() {
 async fn what_needs_the_password_needs_a_session() {
     let house = House::start().await;
     let ann = house.newcomer(ANN).await;
-    let script = token(&ann, &["push", "read", "manage"]).await;
+    let script = ann.with_scopes(&["push", "read", "manage"]).await;
     let refused = (403, "forbidden");
     let change = json!({ "old_password": PASSWORD, "password": OTHER });
     assert_eq!(script.patch("/account/password/", change).await.refusal(), refused);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::support::caller::{arrivals, number};
 use crate::support::client::text;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both};
@@ -18,8 +19,7 @@ const HOUR: i64 = 3_600_000;
 const AT_ONCE: usize = 25;
 
 async fn of_a_revocation_and_a_delivery_one_wins() {
-    let given = std::env::var("FANFARE_RACES").ok();
-    let races: usize = given.map_or(300, |races| races.parse().expect("a number"));
+    let races = usize::try_from(number("FANFARE_RACES", 300)).unwrap();
     let (mut revoked, mut left) = (0, races);
     while left > 0 {
         let part = left.min(500);
@@ -60,13 +60,10 @@ async fn races_on_one_server(races: usize) -> usize {
         told.extend(tasks.into_iter().zip(states));
     }
     scene.world.settle().await;
-    let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
-    for request in scene.sink.requests() {
-        *arrived.entry(request.header("idempotency-key").expect("a key").to_owned()).or_default() += 1;
-    }
+    let arrived = arrivals(&scene.sink);
     for (task, state) in &told {
         let expected = usize::from(state != "revoked");
-        assert_eq!(arrived.get(task).copied().unwrap_or(0), expected, "{task} was told {state}");
+        assert_eq!(arrived.get(task).map_or(0, Vec::len), expected, "{task} was told {state}");
         assert!(["revoked", "running", "succeeded"].contains(&state.as_str()), "{task} was told {state}");
     }
     told.values().filter(|state| *state == "revoked").count()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use fanfare::api::scopes::{Access, access};
 
-use crate::support::client::{Client, text};
+use crate::support::client::text;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both};
 
@@ -33,11 +33,6 @@ fn operations() -> Vec<(String, String, Value)> {
 fn filled(path: &str) -> String {
     let fill = |segment: &str| if segment.starts_with('{') { "x0".to_owned() } else { segment.to_owned() };
     path.split('/').map(fill).collect::<Vec<_>>().join("/")
-}
-
-async fn token(client: &Client, scopes: &[&str]) -> Client {
-    let made = client.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await;
-    client.with_token(made.data()["token"].as_str())
 }
 
 #[test]
@@ -79,7 +74,7 @@ async fn every_operation_asks_for_the_scope_that_the_document_names() {
     };
     for held in ["push", "read", "manage"] {
         for (method, path, operation) in operations() {
-            let client = token(&somebody().await, &[held]).await;
+            let client = somebody().await.with_scopes(&[held]).await;
             let needed = operation.get("x-required-scope").and_then(Value::as_str);
             let answer = client.send(&method, &filled(&path), None, b"").await;
             let refused = answer.refusal() == (403, "scope_missing");
@@ -99,7 +94,7 @@ async fn every_operation_asks_for_the_scope_that_the_document_names() {
 
 async fn a_push_token_pushes_and_takes_back_and_nothing_else() {
     let scene = Scene::start().await;
-    let script = token(&scene.ann, &["push"]).await;
+    let script = scene.ann.with_scopes(&["push"]).await;
     let protected = scene.ann.preset_with(&scene.hook, json!({}), json!({ "protected": true })).await;
     let task = text(&script.pushed(&protected, json!({ "delay": 3600 })).await["task_id"]);
     assert_eq!(script.get(&format!("/revoke/task/{task}/")).await.data(), &json!({ "state": "revoked" }));
@@ -107,7 +102,7 @@ async fn a_push_token_pushes_and_takes_back_and_nothing_else() {
     {
         assert_eq!(script.get(&path).await.refusal(), (403, "scope_missing"), "{path}");
     }
-    let reader = token(&scene.ann, &["read"]).await;
+    let reader = scene.ann.with_scopes(&["read"]).await;
     assert_eq!(reader.push(&scene.hook, json!({})).await.refusal(), (403, "scope_missing"));
     scene.nothing_arrived().await;
     let chinese = [("accept-language", "zh")];

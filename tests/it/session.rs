@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Answer, Client, JSON, text};
+use crate::support::client::{Answer, Client, JSON, LOGIN, text};
 use crate::support::newcomer::House;
 use crate::support::world::{PASSWORD, World, both};
 
@@ -16,7 +16,6 @@ both!(
     an_address_that_somebody_has_is_not_taken,
 );
 
-const LOGIN: &str = "/account/user/login/";
 const ANN: &str = "ann@example.com";
 
 async fn login_as(client: &Client, agent: &str, password: &str) -> Answer {
@@ -25,7 +24,12 @@ async fn login_as(client: &Client, agent: &str, password: &str) -> Answer {
 }
 
 async fn sessions(client: &Client) -> Vec<Value> {
-    client.get("/account/session/").await.into_data()["items"].as_array().unwrap().clone()
+    client.get("/account/session/").await.items()
+}
+
+/// Logs Ann in.
+async fn session(nobody: &Client, agent: &str) -> Client {
+    nobody.with_token(Some(&text(&login_as(nobody, agent, PASSWORD).await.data()["token"])))
 }
 
 /// A server with Ann's account.
@@ -40,8 +44,7 @@ async fn sessions_are_listed_and_ended() {
     let nobody = world.anonymous();
     let mut clients = Vec::new();
     for agent in ["curl/8", "a phone", &"x".repeat(300)] {
-        let token = text(&login_as(&nobody, agent, PASSWORD).await.data()["token"]);
-        clients.push(nobody.with_token(Some(&token)));
+        clients.push(session(&nobody, agent).await);
         world.clock.advance(1000);
     }
     let listed = sessions(&clients[1]).await;
@@ -67,10 +70,7 @@ async fn sessions_are_listed_and_ended() {
 async fn logging_out_ends_one_session() {
     let world = world().await;
     let nobody = world.anonymous();
-    let tokens = [(); 2].map(|()| login_as(&nobody, "a", PASSWORD));
-    let [first, second] = tokens;
-    let first = nobody.with_token(Some(&text(&first.await.data()["token"])));
-    let second = nobody.with_token(Some(&text(&second.await.data()["token"])));
+    let [first, second] = [session(&nobody, "a").await, session(&nobody, "a").await];
     first.post("/account/user/logout/", json!({})).await.data();
     assert_eq!(first.get("/account/user/").await.refusal(), (401, "token_invalid"));
     assert_eq!(sessions(&second).await.len(), 1);
@@ -81,7 +81,7 @@ async fn wrong_passwords_slow_down_who_tries_them_and_nobody_else() {
     let world = world().await;
     world.registered("bob", fanfare::domain::account::Role::User).await;
     let nobody = world.anonymous();
-    let session = nobody.with_token(Some(&text(&login_as(&nobody, "a", PASSWORD).await.data()["token"])));
+    let session = session(&nobody, "a").await;
     for _ in 0..5 {
         assert_eq!(login_as(&nobody, "a", "wrong password").await.data()["isLogin"], false);
     }
@@ -89,8 +89,7 @@ async fn wrong_passwords_slow_down_who_tries_them_and_nobody_else() {
     assert_eq!(refused.refusal(), (429, "too_many_attempts"));
     assert_eq!((refused.header("retry-after"), &refused.body["data"]["retry_after"]), (Some("1"), &json!(1)));
     session.get("/account/user/").await.data();
-    let bob = json!({ "email": "bob@example.com", "password": PASSWORD });
-    assert_eq!(nobody.post(LOGIN, bob).await.data()["isLogin"], true);
+    assert_eq!(nobody.login("bob@example.com", PASSWORD).await["isLogin"], true);
     world.clock.advance(1000);
     assert_eq!(login_as(&nobody, "a", PASSWORD).await.data()["isLogin"], true);
     assert_eq!(login_as(&nobody, "a", "wrong password").await.data()["isLogin"], false, "forgotten");
@@ -99,7 +98,7 @@ async fn wrong_passwords_slow_down_who_tries_them_and_nobody_else() {
 async fn a_stolen_session_does_not_try_passwords_without_end() {
     let world = world().await;
     let nobody = world.anonymous();
-    let session = nobody.with_token(Some(&text(&login_as(&nobody, "a", PASSWORD).await.data()["token"])));
+    let session = session(&nobody, "a").await;
     let guess = json!({ "old_password": "wrong password", "password": "another password" });
     for _ in 0..5 {
         assert_eq!(session.patch("/account/password/", guess.clone()).await.faults(), [("password", "wrong")]);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Answer, Client, text};
 use crate::support::http_sink::HttpSink;
 use crate::support::scene::Scene;
-use crate::support::world::{World, both, task_id, webhook, with};
+use crate::support::world::{World, both, task_id, webhook};
 
 both!(
     everything_that_a_shared_pusher_builds_on_is_public,
@@ -23,48 +23,38 @@ both!(
     a_deletion_revokes_what_waits_and_leaves_what_was_resolved,
 );
 
-/// Shares what must be shareable.
-pub async fn share(client: &Client, kind: &str, id: &str) {
-    try_share(client, kind, id).await.data();
-}
-
-async fn try_share(client: &Client, kind: &str, id: &str) -> Answer {
-    client.send("POST", &format!("/{kind}/{id}/share/"), None, b"").await
-}
-
-fn ids(answer: &Answer) -> Vec<String> {
-    answer.data()["items"].as_array().unwrap().iter().map(|item| text(&item["id"])).collect()
+fn ids(items: &[Value]) -> Vec<String> {
+    items.iter().map(|item| text(&item["id"])).collect()
 }
 
 async fn everything_that_a_shared_pusher_builds_on_is_public() {
     let scene = Scene::start().await;
     let above = scene.ann.preset(&scene.hook, json!({})).await;
-    let member = |base: &str| json!({ "name": base[..1].to_owned() + "m", "base_pusher": base });
     let pushers = json!([{ "name": "w", "base_pusher": "webhook" }, { "name": "h", "base_pusher": scene.hook }]);
     let group = scene.ann.group(json!({ "pushers": pushers })).await;
     for (kind, id) in [("preset", &above), ("group", &group)] {
-        let refused = try_share(&scene.ann, kind, id).await;
+        let refused = scene.ann.try_share(kind, id).await;
         assert_eq!(refused.refusal(), (409, "base_not_public"));
         assert_eq!(refused.body["data"], json!({ "base_pusher": scene.hook }));
         assert_eq!(scene.ann.get(&format!("/{kind}/{id}/")).await.data()["shared"], false);
     }
     for (kind, id) in [("preset", &scene.hook), ("preset", &above), ("group", &group)] {
-        let shared = try_share(&scene.ann, kind, id).await;
+        let shared = scene.ann.try_share(kind, id).await;
         assert_eq!((&shared.data()["shared"], &shared.data()["id"]), (&json!(true), &json!(id)));
     }
-    let only_services = scene.ann.group(json!({ "pushers": [member("webhook")] })).await;
-    share(&scene.ann, "group", &only_services).await;
+    let only_services = scene.ann.group(json!({ "pushers": [{ "name": "m", "base_pusher": "webhook" }] })).await;
+    scene.ann.share("group", &only_services).await;
     // A Preset on a shared Group is as good.
     let on_group = scene.ann.preset(&group, json!({})).await;
-    share(&scene.ann, "preset", &on_group).await;
+    scene.ann.share("preset", &on_group).await;
 }
 
 async fn what_is_shared_is_final() {
     let scene = Scene::start().await;
     let pushers = json!([{ "name": "m", "base_pusher": "webhook" }]);
     let group = scene.ann.group(json!({ "pushers": pushers })).await;
-    share(&scene.ann, "preset", &scene.hook).await;
-    share(&scene.ann, "group", &group).await;
+    scene.ann.share("preset", &scene.hook).await;
+    scene.ann.share("group", &group).await;
     let (preset, group) = (format!("/preset/{}/", scene.hook), format!("/group/{group}/"));
     let [before, before_group] = [scene.ann.get(&preset).await.into_data(), scene.ann.get(&group).await.into_data()];
     let member = json!({ "name": "n", "base_pusher": "webhook" });
@@ -78,7 +68,7 @@ async fn what_is_shared_is_final() {
         scene.ann.patch(&format!("{group}pusher/m/"), json!({ "params": {} })).await,
         scene.ann.delete(&format!("{group}pusher/m/")).await,
         scene.ann.delete(&group).await,
-        try_share(&scene.ann, "preset", &scene.hook).await,
+        scene.ann.try_share("preset", &scene.hook).await,
     ] {
         assert_eq!(refused.refusal(), (409, "shared_is_final"), "{}", refused.body);
     }
@@ -94,7 +84,7 @@ async fn what_is_shared_is_final() {
 
 async fn a_preset_is_not_shared_as_a_group() {
     let scene = Scene::start().await;
-    assert_eq!(try_share(&scene.ann, "group", &scene.hook).await.refusal(), (404, "group_not_found"));
+    assert_eq!(scene.ann.try_share("group", &scene.hook).await.refusal(), (404, "group_not_found"));
     let deleted = scene.ann.delete(&format!("/group/{}/", scene.hook)).await;
     assert_eq!(deleted.refusal(), (404, "group_not_found"));
     assert_eq!(scene.ann.get(&format!("/preset/{}/", scene.hook)).await.data()["shared"], false);
@@ -102,7 +92,7 @@ async fn a_preset_is_not_shared_as_a_group() {
 
 async fn named(ann: &Client, base: &str, name: &str) -> String {
     let id = ann.preset_with(base, json!({}), json!({ "name": name })).await;
-    share(ann, "preset", &id).await;
+    ann.share("preset", &id).await;
     id
 }
 
@@ -115,7 +105,7 @@ async fn shared_ones_are_found_by_name_and_base() {
     let hidden = ann.preset_with("bark", json!({}), json!({ "name": "Disk hidden" })).await;
     let pushers = json!([{ "name": "m", "base_pusher": "bark" }]);
     let group = ann.group(json!({ "name": "everywhere", "pushers": pushers })).await;
-    share(&ann, "group", &group).await;
+    ann.share("group", &group).await;
     let anyone = world.anonymous();
     let all: Vec<&str> = vec![&disk, &mail, &above];
     for (q, expected) in [
@@ -129,7 +119,7 @@ async fn shared_ones_are_found_by_name_and_base() {
         (&disk, vec![&above]),
         ("nothing", vec![]),
     ] {
-        let mut found = ids(&anyone.get(&format!("/preset/shared/?q={q}")).await);
+        let mut found = ids(&anyone.get(&format!("/preset/shared/?q={q}")).await.items());
         let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
         found.sort_unstable();
         expected.sort_unstable();
@@ -137,9 +127,9 @@ async fn shared_ones_are_found_by_name_and_base() {
         assert!(!found.contains(&hidden));
     }
     for q in ["bark", "EVERY"] {
-        assert_eq!(ids(&anyone.get(&format!("/group/shared/?q={q}")).await).concat(), group);
+        assert_eq!(ids(&anyone.get(&format!("/group/shared/?q={q}")).await.items()).concat(), group);
     }
-    assert!(ids(&anyone.get("/group/shared/?q=disk").await).is_empty());
+    assert!(ids(&anyone.get("/group/shared/?q=disk").await.items()).is_empty());
 }
 
 async fn shared_ones_are_listed_in_pages() {
@@ -150,14 +140,7 @@ async fn shared_ones_are_listed_in_pages() {
         world.clock.advance(i64::from(n > 1));
         made.push(named(if n % 2 == 0 { &ann } else { &bob }, "webhook", &format!("n{n}")).await);
     }
-    let mut found = Vec::new();
-    let mut path = "/preset/shared/?limit=2".to_owned();
-    loop {
-        let page = bob.get(&path).await;
-        found.extend(ids(&page));
-        let Some(cursor) = page.data()["next_cursor"].as_str() else { break };
-        path = format!("/preset/shared/?limit=2&cursor={cursor}");
-    }
+    let mut found = ids(&bob.pages("/preset/shared/?limit=2").await);
     assert_eq!(found[..3], [&*made[4], &made[3], &made[2]]);
     found.sort_unstable();
     made.sort_unstable();
@@ -182,7 +165,7 @@ async fn a_search_is_taken_literally() {
         ("a%25b", vec![]),
         ("'", vec![]),
     ] {
-        let found = ids(&ann.get(&format!("/preset/shared/?q={q}")).await);
+        let found = ids(&ann.get(&format!("/preset/shared/?q={q}")).await.items());
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{q}");
     }
     for (q, code) in [("%00", "invalid"), (&*"x".repeat(101), "too_long")] {
@@ -193,7 +176,7 @@ async fn a_search_is_taken_literally() {
 
 async fn others_build_on_a_shared_preset_and_own_their_tasks() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let bob = scene.world.user("bob").await;
     let own = bob.preset(&scene.hook, json!({ "title": "bob's" })).await;
     let task = task_id(&bob.anonymous().pushed(&own, json!({ "content": "c" })).await);
@@ -206,7 +189,7 @@ async fn others_build_on_a_shared_preset_and_own_their_tasks() {
 
 async fn tasks_of_a_push_to_somebodys_shared_preset_are_the_owners() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let bob = scene.world.user("bob").await;
     assert_eq!(bob.anonymous().push(&scene.hook, json!({})).await.refusal(), (401, "token_missing"));
     let task = task_id(&bob.pushed(&scene.hook, json!({ "content": "c", "delay": 3600 })).await);
@@ -217,11 +200,11 @@ async fn tasks_of_a_push_to_somebodys_shared_preset_are_the_owners() {
 
 async fn dependents_are_named_to_whom_they_concern() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let [bob, admin] = [scene.world.user("bob").await, scene.world.admin().await];
     let private = bob.preset_with(&scene.hook, json!({}), json!({ "name": "private" })).await;
     let public = bob.preset_with(&scene.hook, json!({}), json!({ "name": "public" })).await;
-    share(&bob, "preset", &public).await;
+    bob.share("preset", &public).await;
     let path = format!("/preset/{}/", scene.hook);
     let shown = |answer: &Answer| {
         assert_eq!(answer.refusal(), (409, "pusher_in_use"));
@@ -261,7 +244,7 @@ async fn the_middle_of_a_chain_stays() {
 
 async fn an_admin_can_force_a_deletion() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let [bob, admin] = [scene.world.user("bob").await, scene.world.admin().await];
     let own = bob.preset(&scene.hook, json!({})).await;
     let path = format!("/preset/{}/", scene.hook);
@@ -281,7 +264,7 @@ async fn an_admin_can_force_a_deletion() {
 
 async fn what_lost_its_base_can_be_given_another() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let [bob, admin] = [scene.world.user("bob").await, scene.world.admin().await];
     let lost = [bob.preset(&scene.hook, json!({})).await, bob.preset(&scene.hook, json!({})).await];
     let member = |at: usize| json!({ "name": format!("m{at}"), "base_pusher": lost[at] });
@@ -302,7 +285,7 @@ async fn what_lost_its_base_can_be_given_another() {
 
 async fn a_deletion_revokes_what_waits_and_leaves_what_was_resolved() {
     let scene = Scene::start().await;
-    share(&scene.ann, "preset", &scene.hook).await;
+    scene.ann.share("preset", &scene.hook).await;
     let [bob, admin] = [scene.world.user("bob").await, scene.world.admin().await];
     let own = bob.preset(&scene.hook, json!({})).await;
     let direct = task_id(&bob.pushed(&scene.hook, json!({ "content": "direct", "delay": 60 })).await);
@@ -314,6 +297,5 @@ async fn a_deletion_revokes_what_waits_and_leaves_what_was_resolved() {
     scene.world.settle().await;
     assert_eq!(bob.task(&through).await["state"], "succeeded");
     assert_eq!(scene.ann.task(&direct).await["state"], "revoked");
-    let rest: Value = with(json!({}), json!({ "count": scene.sink.requests().len() }));
-    assert!(rest["count"].as_u64().unwrap() <= 1);
+    scene.sink.only_request();
 }

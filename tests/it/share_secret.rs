@@ -1,8 +1,7 @@
 //! The secrets of a shared Pusher: used by everybody, read by its owner alone, and sent nowhere but where it sends them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::share::share;
 use crate::support::client::{Answer, Client};
 use crate::support::http_sink::{HttpSink, Play};
 use crate::support::scene::Scene;
@@ -32,7 +31,7 @@ fn shows(answer: &Answer) -> bool {
 async fn lent(scene: &Scene) -> String {
     let params = with(webhook(&scene.sink), json!({ "headers": { "x-key": SECRET }, "_content": "filled" }));
     let id = scene.ann.preset("webhook", params).await;
-    share(&scene.ann, "preset", &id).await;
+    scene.ann.share("preset", &id).await;
     id
 }
 
@@ -65,9 +64,9 @@ async fn nobody_but_the_owner_reads_a_shared_group_s_secret() {
     let params = with(webhook(&scene.sink), json!({ "headers": { "x-key": SECRET }, "secret": SECRET }));
     let pushers = json!([{ "name": "m", "base_pusher": "webhook", "params": params }]);
     let group = scene.ann.group(json!({ "pushers": pushers, "param_map": { "key": ["m.secret"] } })).await;
-    share(&scene.ann, "group", &group).await;
+    scene.ann.share("group", &group).await;
     let above = scene.ann.preset(&group, json!({ "m.secret": SECRET, "key": SECRET, "_secret": SECRET })).await;
-    share(&scene.ann, "preset", &above).await;
+    scene.ann.share("preset", &above).await;
     for client in strangers(&scene.world).await {
         for path in [
             format!("/group/{group}/"),
@@ -85,11 +84,7 @@ async fn nobody_but_the_owner_reads_a_shared_group_s_secret() {
 async fn a_token_that_only_reads_sees_masks() {
     let scene = Scene::start().await;
     let id = scene.ann.preset("webhook", json!({ "secret": SECRET })).await;
-    let token = async |scopes: Value| {
-        let made = scene.ann.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await;
-        scene.ann.with_token(made.data()["token"].as_str())
-    };
-    let (reads, all) = (token(json!(["read"])).await, token(json!(["read", "manage"])).await);
+    let (reads, all) = (scene.ann.with_scopes(&["read"]).await, scene.ann.with_scopes(&["read", "manage"]).await);
     for path in [format!("/preset/{id}/"), format!("/pusher/{id}/"), "/preset/".to_owned(), "/pusher/".to_owned()] {
         let answer = reads.get(&path).await;
         assert!(answer.data().to_string().contains("Pl4****ann") && !shows(&answer), "{path}");
@@ -176,11 +171,11 @@ async fn a_secret_in_a_group_is_sent_nowhere_else() {
         json!({ "name": name, "base_pusher": "webhook", "params": params })
     };
     let group = scene.ann.group(json!({ "pushers": [member("a"), member("b")] })).await;
-    share(&scene.ann, "group", &group).await;
+    scene.ann.share("group", &group).await;
     // An address with a hole is nobody's to fill.
     let hole = json!({ "endpoint": "http://127.0.0.1:<_0>/", "headers": { "x-key": SECRET } });
     let holed = scene.ann.preset("webhook", hole).await;
-    share(&scene.ann, "preset", &holed).await;
+    scene.ann.share("preset", &holed).await;
     let bob = scene.world.user("bob").await;
     let thief = HttpSink::start().await;
     let there = format!("{}/hook", thief.url());
@@ -205,7 +200,7 @@ async fn a_password_is_not_sent_in_clear_for_a_stranger() {
         "from": "ann@example.com", "to": "ann@example.com",
     });
     let id = scene.ann.preset("email", params).await;
-    share(&scene.ann, "preset", &id).await;
+    scene.ann.share("preset", &id).await;
     let bob = scene.world.user("bob").await;
     for change in [json!({ "security": "none" }), json!({ "host": "127.0.0.2" }), json!({ "port": 9 })] {
         let refused = bob.push(&id, with(change, json!({ "content": "c" }))).await;

@@ -80,8 +80,8 @@ async fn two_hundred_at_once_on_a_code_for_five_make_five_accounts() {
         assert_eq!(answer.faults(), [("code", "spent")], "{}", answer.body);
     }
     assert_eq!(house.left(&code).await, 0);
-    let list = house.admin.get("/account/user/all/?confirmed=false&limit=100").await.into_data();
-    assert_eq!(list["items"].as_array().unwrap().len(), 5);
+    let made = house.admin.get("/account/user/all/?confirmed=false&limit=100").await.items();
+    assert_eq!(made.len(), 5);
     house.world.settle().await;
     assert_eq!(house.relay.mails().len(), 5);
 }
@@ -103,8 +103,7 @@ async fn an_account_that_is_not_confirmed_in_a_day_goes_and_its_code_is_good_aga
         assert_eq!(house.left(&code).await, 1, "given back once");
     }
     assert_eq!(house.world.anonymous().get(&late).await.refusal(), (404, "confirm_token_not_found"));
-    let unknown = json!({ "email": ANN, "password": PASSWORD });
-    let answer = house.world.anonymous().post("/account/user/login/", unknown).await.into_data();
+    let answer = house.world.anonymous().login(ANN, PASSWORD).await;
     assert_eq!(answer, json!({ "isLogin": false, "isRegistered": false }));
     house.sign_up(&code, ANN).await.data();
     assert!(house.login("bob@example.com", PASSWORD).await.is_some(), "who confirmed stays");
@@ -278,8 +277,7 @@ async fn without_a_relay_an_admin_must_confirm() {
         assert_eq!(answer.refusal(), (503, "mail_not_configured"), "{path}");
     }
     admin.get(&format!("/account/user/confirm/force/?email={ANN}")).await.data();
-    let login = json!({ "email": ANN, "password": PASSWORD });
-    assert_eq!(world.anonymous().post("/account/user/login/", login).await.data()["isLogin"], true);
+    assert_eq!(world.anonymous().login(ANN, PASSWORD).await["isLogin"], true);
 }
 
 async fn nobody_signs_up_where_registration_is_closed() {

@@ -25,8 +25,7 @@ both!(
 );
 
 async fn list(client: &Client, query: &str) -> Vec<String> {
-    let data = client.get(&format!("/task/?limit=100&{query}")).await.into_data();
-    data["items"].as_array().unwrap().iter().map(|task| text(&task["task_id"])).collect()
+    client.get(&format!("/task/?limit=100&{query}")).await.items().iter().map(|task| text(&task["task_id"])).collect()
 }
 
 async fn tasks_are_listed_newest_first() {
@@ -157,14 +156,8 @@ async fn a_filtered_list_pages_too() {
         }
     }
     let mut whole = list(&scene.ann, "state=waiting").await;
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = scene.ann.get(&format!("/task/?state=waiting&limit=4&cursor={cursor}")).await.into_data();
-        seen.extend(page["items"].as_array().unwrap().iter().map(|task| text(&task["task_id"])));
-        let Some(next) = page["next_cursor"].as_str() else { break };
-        cursor = next.to_owned();
-    }
-    assert_eq!(seen, whole);
+    let pages = scene.ann.pages("/task/?state=waiting&limit=4").await;
+    assert_eq!(pages.iter().map(|task| text(&task["task_id"])).collect::<Vec<_>>(), whole);
     whole.sort_unstable();
     expected.sort_unstable();
     assert_eq!(whole, expected);

@@ -1,78 +1,36 @@
-//! Moving an installation from SQLite to PostgreSQL, and back. What needs a PostgreSQL is left out, loudly, without
-//! `FANFARE_TEST_POSTGRES`.
+//! Moving an installation from SQLite to PostgreSQL, and back.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fanfare::domain::agenda::Limits;
 use fanfare::store::{Location, Moved, SecretKey, Store, transfer};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
-use url::Url;
 
+use crate::store::{KEY, LIMITS};
 use crate::support::PATIENCE;
 use crate::support::client::{Client, text};
+use crate::support::database::{Fresh, on_postgres};
 use crate::support::http_sink::{HttpSink, Play};
 use crate::support::install::{change, logged_in, over, printed, refused, with_admin};
 use crate::support::program::Program;
 use crate::support::world::{webhook, with};
 
-const KEY: [u8; 32] = [7; 32];
-const LIMITS: Limits = Limits { total: 8, per_host: 4 };
+on_postgres!(
+    an_installation_moves_to_postgres_and_goes_on,
+    every_table_comes_along_there_and_back,
+    what_was_started_with_another_key_is_no_target,
+    a_move_that_is_killed_leaves_the_target_empty,
+);
+
 /// Where no database answers.
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/none";
 
-/// A PostgreSQL database of its own, removed when it goes out of scope.
-struct Base {
-    admin: String,
-    name: String,
-    url: String,
-}
-
-impl Base {
-    async fn start() -> Option<Self> {
-        let Ok(admin) = std::env::var("FANFARE_TEST_POSTGRES") else {
-            // Not by eprintln!, which is not shown of a test that passes.
-            let _ = writeln!(std::io::stderr(), "LEFT OUT: it needs a PostgreSQL; set FANFARE_TEST_POSTGRES");
-            return None;
-        };
-        let name = format!("fanfare_transfer_{:016x}", rand::random::<u64>());
-        let mut conn = PgConnection::connect(&admin).await.expect("a PostgreSQL");
-        let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::query(sql).execute(&mut conn).await.expect("a database");
-        let mut url = Url::parse(&admin).expect("a URL");
-        url.set_path(&name);
-        Some(Self { admin, name, url: url.into() })
-    }
-
-    async fn connect(&self) -> PgConnection {
-        PgConnection::connect(&self.url).await.expect("a connection")
-    }
-
-    fn location(&self) -> Location {
-        Location::Postgres { url: self.url.clone(), max_connections: 4 }
-    }
-}
-
-impl Drop for Base {
-    fn drop(&mut self) {
-        let (admin, sql) = (self.admin.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
-        let remove = async move {
-            let mut conn = PgConnection::connect(&admin).await?;
-            sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await
-        };
-        // The test's own runtime cannot wait here.
-        let removed = std::thread::spawn(|| {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(remove)
-        });
-        if !matches!(removed.join(), Ok(Ok(_))) {
-            eprintln!("the database {} was left behind", self.name);
-        }
-    }
+fn postgres(base: &Fresh) -> Location {
+    Location::Postgres { url: base.url.clone(), max_connections: 4 }
 }
 
 fn sqlite(file: &Path) -> Location {
@@ -118,9 +76,8 @@ async fn live(client: &Client, sink: &HttpSink) -> Past {
     Past { preset, succeeded, failed, delayed, running, steps }
 }
 
-#[tokio::test]
 async fn an_installation_moves_to_postgres_and_goes_on() {
-    let Some(base) = Base::start().await else { return };
+    let base = Fresh::empty().await;
     let (program, sink) = (with_admin(), HttpSink::start().await);
     let (server, token) = logged_in(&program).await;
     let past = live(&server.client(Some(&token)), &sink).await;
@@ -208,9 +165,8 @@ async fn content(file: &Path) -> Vec<(String, Vec<String>)> {
     content
 }
 
-#[tokio::test]
 async fn every_table_comes_along_there_and_back() {
-    let Some(base) = Base::start().await else { return };
+    let base = Fresh::empty().await;
     let folder = TempDir::new().unwrap();
     let (file, back): (PathBuf, PathBuf) = (folder.path().join("a.db"), folder.path().join("b.db"));
     fill(&file).await;
@@ -218,7 +174,7 @@ async fn every_table_comes_along_there_and_back() {
     let rows = |table: &str| before.iter().find(|(name, _)| name == table).map_or(0, |(_, rows)| rows.len());
     assert!(before.len() >= 6 && before.iter().all(|(_, rows)| rows.len() >= 2), "{before:?}");
 
-    let mut moved = move_over(&sqlite(&file), &base.location()).await.unwrap();
+    let mut moved = move_over(&sqlite(&file), &postgres(&base)).await.unwrap();
     moved.tables.sort();
     let names: Vec<&str> = moved.tables.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
@@ -226,36 +182,34 @@ async fn every_table_comes_along_there_and_back() {
     assert_eq!(content(&file).await, before, "the source is as it was");
 
     let other = base.connect().await;
-    let refused = move_over(&base.location(), &sqlite(&back)).await.unwrap_err();
+    let refused = move_over(&postgres(&base), &sqlite(&back)).await.unwrap_err();
     assert!(refused.to_string().contains("stop every server on it first"), "{refused:#}");
     other.close().await.unwrap();
-    while let Err(error) = move_over(&base.location(), &sqlite(&back)).await {
+    while let Err(error) = move_over(&postgres(&base), &sqlite(&back)).await {
         // The server takes a moment to forget the connection.
         assert!(error.to_string().contains("stop every server on it first"), "{error:#}");
     }
     assert_eq!(content(&back).await, before, "to the last byte");
-    let again = move_over(&base.location(), &sqlite(&back)).await.unwrap_err();
+    let again = move_over(&postgres(&base), &sqlite(&back)).await.unwrap_err();
     assert!(again.to_string().starts_with("the target is not empty"), "{again:#}");
 }
 
-#[tokio::test]
 async fn what_was_started_with_another_key_is_no_target() {
-    let Some(base) = Base::start().await else { return };
+    let base = Fresh::empty().await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.db");
     Store::open(&sqlite(&file), &SecretKey::from_bytes(KEY), LIMITS).await.unwrap().close().await;
-    Store::open(&base.location(), &SecretKey::from_bytes([8; 32]), LIMITS).await.unwrap().close().await;
-    let refused = move_over(&sqlite(&file), &base.location()).await.unwrap_err();
+    Store::open(&postgres(&base), &SecretKey::from_bytes([8; 32]), LIMITS).await.unwrap().close().await;
+    let refused = move_over(&sqlite(&file), &postgres(&base)).await.unwrap_err();
     assert_eq!(refused.to_string(), "the target has been started with another secret key");
     sqlx::raw_sql("DELETE FROM setting").execute(&mut base.connect().await).await.unwrap();
-    move_over(&sqlite(&file), &base.location()).await.unwrap();
-    let store = Store::open(&base.location(), &SecretKey::from_bytes(KEY), LIMITS).await.unwrap();
+    move_over(&sqlite(&file), &postgres(&base)).await.unwrap();
+    let store = Store::open(&postgres(&base), &SecretKey::from_bytes(KEY), LIMITS).await.unwrap();
     store.close().await;
 }
 
-#[tokio::test]
 async fn a_move_that_is_killed_leaves_the_target_empty() {
-    let Some(base) = Base::start().await else { return };
+    let base = Fresh::empty().await;
     let program = Program::new();
     printed(program.run(&["migrate"]).await);
     let sql = "INSERT INTO task (id, owner, pusher_id, service, fallback, state, lane, run_at, payload, created_at)

@@ -20,8 +20,7 @@ both!(
 );
 
 async fn listed(admin: &Client, query: &str) -> Vec<String> {
-    let data = admin.get(&format!("/account/user/all/{query}")).await.into_data();
-    data["items"].as_array().unwrap().iter().map(|item| text(&item["email"])).collect()
+    admin.get(&format!("/account/user/all/{query}")).await.items().iter().map(|item| text(&item["email"])).collect()
 }
 
 fn path(name: &str) -> String {
@@ -71,26 +70,22 @@ async fn only_admins_see_accounts() {
     assert_eq!(admin.patch(&path("ann"), json!({ "role": "root" })).await.faults(), [("role", "param_invalid")]);
 }
 
-async fn login(world: &World, email: &str) -> Value {
-    let body = json!({ "email": email, "password": PASSWORD });
-    world.anonymous().post("/account/user/login/", body).await.into_data()
-}
-
 async fn an_account_is_disabled_and_enabled() {
     let world = World::start().await;
     let admin = world.admin().await;
     let email = world.registered("ann", Role::User).await;
-    let ann = world.anonymous().with_token(Some(&text(&login(&world, &email).await["token"])));
+    let nobody = world.anonymous();
+    let ann = nobody.with_token(Some(&text(&nobody.login(&email, PASSWORD).await["token"])));
     let id = text(&ann.get("/account/user/").await.data()["id"]);
     let path = format!("/account/user/{id}/");
     let disabled = admin.patch(&path, json!({ "disabled": true })).await.into_data();
     assert!(disabled["disabled_at"].is_string());
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"));
-    assert_eq!(login(&world, &email).await["isLogin"], false);
+    assert_eq!(nobody.login(&email, PASSWORD).await["isLogin"], false);
     assert_eq!(listed(&admin, "?disabled=true").await, [&*email]);
     admin.patch(&path, json!({ "disabled": false })).await.data();
     assert_eq!(ann.get("/account/user/").await.refusal(), (401, "token_invalid"), "the session has ended for good");
-    assert_eq!(login(&world, &email).await["isLogin"], true);
+    assert_eq!(nobody.login(&email, PASSWORD).await["isLogin"], true);
 }
 
 async fn an_account_is_promoted_and_demoted() {
@@ -148,8 +143,7 @@ async fn who_is_disabled_pushes_nothing_and_nothing_of_theirs_waits() {
     let scene = Scene::start().await;
     let task = scene.task(json!({ "x": "y", "delay": 60 })).await;
     let admin = scene.world.admin().await;
-    let made = scene.ann.post("/account/token/", json!({ "name": "n", "scopes": ["read"] })).await.into_data();
-    let script = scene.ann.with_token(made["token"].as_str());
+    let script = scene.ann.with_scopes(&["read"]).await;
     script.get("/preset/").await.data();
     admin.patch(&path("ann"), json!({ "disabled": true })).await.data();
     assert_eq!(script.get("/preset/").await.refusal(), (401, "token_invalid"));

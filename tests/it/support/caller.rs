@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::http_sink::HttpSink;
+use super::install::{EMAIL, PASSWORD, login, with_admin};
 use super::plain;
 use super::program::{Program, Server};
 
@@ -52,23 +53,15 @@ pub async fn push(address: SocketAddr, pusher: &str, params: &Value) -> Met {
     }
 }
 
-const EMAIL: &str = "ann@example.com";
-const PASSWORD: &str = "correct horse battery";
-
-/// A program whose first start makes an account, and that delivers to loopback.
+/// An installation that says little of what it does.
 pub fn owned() -> Program {
-    Program::new()
-        .with("FANFARE_ADMIN_EMAIL", EMAIL)
-        .with("FANFARE_ADMIN_PASSWORD", PASSWORD)
-        .with("FANFARE_DELIVERY_ALLOW", "127.0.0.1")
-        .with("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")
+    with_admin().with("FANFARE_LOG_LEVEL", "warn,fanfare::cli=info")
 }
 
-/// Who has that account, logged in.
+/// Its administrator, logged in.
 pub async fn owner(server: &Server) -> Client {
-    let login = json!({ "email": EMAIL, "password": PASSWORD });
-    let token = server.client(None).post("/account/user/login/", login).await.into_data();
-    server.client(Some(token["token"].as_str().expect("a token")))
+    let nobody = server.client(None);
+    nobody.with_token(Some(&login(&nobody, EMAIL, PASSWORD).await.expect("a token")))
 }
 
 /// Waits until none of an account's tasks is under way.

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 use super::PATIENCE;
 
+/// Where people log in.
+pub const LOGIN: &str = "/account/user/login/";
 /// The media types of bodies.
 pub const JSON: &str = "application/json";
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -54,6 +56,12 @@ impl Client {
         Self { address: Arc::clone(&self.address), token: token.map(str::to_owned) }
     }
 
+    /// The same account with a new API token of these scopes.
+    pub async fn with_scopes(&self, scopes: &[&str]) -> Self {
+        let made = self.post("/account/token/", json!({ "name": "n", "scopes": scopes })).await;
+        self.with_token(Some(&text(&made.data()["token"])))
+    }
+
     /// The token, for a test that sends it in another place.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("a client with a token")
@@ -79,6 +87,11 @@ impl Client {
         self.send("DELETE", path, None, b"").await
     }
 
+    /// What a login with these answers; it has a `token` if they are right.
+    pub async fn login(&self, email: &str, password: &str) -> Value {
+        self.post(LOGIN, json!({ "email": email, "password": password })).await.into_data()
+    }
+
     /// Pushes parameters in a JSON body.
     pub async fn push(&self, pusher: &str, params: Value) -> Answer {
         self.post(&format!("/push/{pusher}/"), params).await
@@ -87,6 +100,17 @@ impl Client {
     /// Pushes what must be accepted; the answer's data.
     pub async fn pushed(&self, pusher: &str, params: Value) -> Value {
         self.push(pusher, params).await.into_data()
+    }
+
+    /// How many of so many pushes are accepted; the others must be refused with this code.
+    pub async fn accepted(&self, pusher: &str, count: usize, refusal: &str) -> usize {
+        let mut accepted = 0;
+        for _ in 0..count {
+            let answer = self.push(pusher, json!({})).await;
+            assert!(answer.status == 200 || answer.refusal() == (429, refusal), "{}", answer.body);
+            accepted += usize::from(answer.status == 200);
+        }
+        accepted
     }
 
     /// Makes a Preset; its id.
@@ -111,6 +135,15 @@ impl Client {
         self.post("/group/", group).await.id()
     }
 
+    /// Shares what must be shareable; `kind` is `preset` or `group`.
+    pub async fn share(&self, kind: &str, id: &str) {
+        self.try_share(kind, id).await.data();
+    }
+
+    pub async fn try_share(&self, kind: &str, id: &str) -> Answer {
+        self.send("POST", &format!("/{kind}/{id}/share/"), None, b"").await
+    }
+
     /// A task as its owner reads it, attempts included.
     pub async fn task(&self, id: &str) -> Value {
         self.get(&format!("/task/{id}/")).await.into_data()
@@ -118,8 +151,19 @@ impl Client {
 
     /// One's own tasks, the newest first; at most 100.
     pub async fn tasks(&self) -> Vec<Value> {
-        let data = self.get("/task/?limit=100").await.into_data();
-        data["items"].as_array().expect("a list").clone()
+        self.get("/task/?limit=100").await.items()
+    }
+
+    /// A whole list, page by page, of which there must be several; the path has a query.
+    pub async fn pages(&self, path: &str) -> Vec<Value> {
+        let mut page = self.get(path).await;
+        assert!(page.data()["next_cursor"].is_string(), "{path} is one page: {}", page.body);
+        let mut all = page.items();
+        while let Some(cursor) = page.data()["next_cursor"].as_str() {
+            page = self.get(&format!("{path}&cursor={cursor}")).await;
+            all.extend(page.items());
+        }
+        all
     }
 
     /// Sends anything; the answer must be an envelope.
@@ -212,6 +256,11 @@ impl Answer {
     /// The `id` of what was made.
     pub fn id(&self) -> String {
         text(&self.data()["id"])
+    }
+
+    /// What a list holds.
+    pub fn items(&self) -> Vec<Value> {
+        self.data()["items"].as_array().expect("a list").clone()
     }
 
     /// The stable code; `0` for a success.

@@ -48,6 +48,14 @@ macro_rules! both {
                 }
             )+
         }
+        $crate::support::database::on_postgres!($($name),+);
+    };
+}
+pub(crate) use both;
+
+/// The half of `both!` for what only PostgreSQL can do.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
         mod postgres {
             $(
                 #[tokio::test]
@@ -61,7 +69,7 @@ macro_rules! both {
         }
     };
 }
-pub(crate) use both;
+pub(crate) use on_postgres;
 
 const VARIABLE: &str = "FANFARE_TEST_POSTGRES";
 const SKIPPED: &str = "
@@ -96,7 +104,7 @@ pub fn tell_that_it_is_skipped() {
     let _ = std::io::stderr().write_all(SKIPPED.as_bytes());
 }
 
-/// A migrated database of one's own; it is removed when this goes out of scope.
+/// A database of one's own; it is removed when this goes out of scope.
 #[derive(Debug)]
 pub struct Fresh {
     pub url: String,
@@ -104,10 +112,19 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// Makes one; fails if there is no server.
+    /// Makes one that is migrated; fails if there is no server.
     pub async fn new() -> Self {
+        Self::make(Content::Tables).await
+    }
+
+    /// One with nothing in it, as an operator makes it.
+    pub async fn empty() -> Self {
+        Self::make(Content::Nothing).await
+    }
+
+    async fn make(content: Content) -> Self {
         let (made, name) = oneshot::channel();
-        KEEPER.send(Order::Make(made)).expect("a keeper of databases");
+        KEEPER.send(Order::Make(content, made)).expect("a keeper of databases");
         let name = name.await.expect("a database; see above why there is none");
         Self { url: at(&name), name }
     }
@@ -142,8 +159,13 @@ impl Drop for Fresh {
     }
 }
 
+enum Content {
+    Nothing,
+    Tables,
+}
+
 enum Order {
-    Make(oneshot::Sender<String>),
+    Make(Content, oneshot::Sender<String>),
     Remove(String),
 }
 
@@ -162,22 +184,20 @@ async fn keep(mut arrived: mpsc::UnboundedReceiver<Order>) {
     assert!(lock(&mut conn, key).await, "two processes with one number");
     clear_up(&mut conn).await;
     let template = format!("{PREFIX}{key}_template");
-    run(
-        &mut conn,
-        format!(
-            "CREATE DATABASE {template} TEMPLATE template0 ENCODING UTF8 LOCALE 'C' \
-             LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
-        ),
-    )
-    .await;
+    let empty = "TEMPLATE template0 ENCODING UTF8 LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+    run(&mut conn, format!("CREATE DATABASE {template} {empty}")).await;
     migrate(&template).await;
     let mut count = 0;
     while let Some(order) = arrived.recv().await {
         match order {
-            Order::Make(made) => {
+            Order::Make(content, made) => {
                 let name = format!("{PREFIX}{key}_{count}");
                 count += 1;
-                run(&mut conn, format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")).await;
+                let copied = match content {
+                    Content::Nothing => empty.to_owned(),
+                    Content::Tables => format!("TEMPLATE {template} STRATEGY FILE_COPY"),
+                };
+                run(&mut conn, format!("CREATE DATABASE {name} {copied}")).await;
                 // Whoever asked may have given up.
                 let _ = made.send(name);
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -23,14 +23,13 @@ pub fn with_admin() -> Program {
 /// A server with an administrator, and that administrator's token.
 pub async fn logged_in(program: &Program) -> (Server, String) {
     let server = program.serve().await;
-    let token = login(&server.client(None), PASSWORD).await.expect("a token");
+    let token = login(&server.client(None), EMAIL, PASSWORD).await.expect("a token");
     (server, token)
 }
 
-/// A token for the administrator, if this is the password.
-pub async fn login(client: &Client, password: &str) -> Option<String> {
-    let answer = client.post("/account/user/login/", json!({ "email": EMAIL, "password": password })).await;
-    answer.data().get("token").map(text)
+/// A token, if this is the password.
+pub async fn login(client: &Client, email: &str, password: &str) -> Option<String> {
+    client.login(email, password).await.get("token").map(text)
 }
 
 /// When a task is over, what it is.

@@ -59,6 +59,24 @@ impl House {
         link_in(mails.last().unwrap_or_else(|| panic!("no mail to {email}")))
     }
 
+    /// Asks for a reset of a password, for an address that somebody may have.
+    pub async fn ask_reset(&self, email: &str) -> Answer {
+        self.world.anonymous().post("/account/password/reset/", json!({ "email": email })).await
+    }
+
+    /// The token in the newest mail about a reset; one of a sign-up just before may arrive after it.
+    pub async fn reset_token(&self, email: &str) -> String {
+        let mails = self.mails_to(email).await;
+        let mail = mails.iter().rfind(|mail| mail.subject() == "Reset your Fanfare password").expect("a mail");
+        let (_, text) = &mail.parts()[0];
+        text.lines().find(|line| line.len() == 43 && !line.contains(' ')).expect("a token").to_owned()
+    }
+
+    pub async fn reset(&self, token: &str, password: &str) -> Answer {
+        let body = json!({ "token": token, "password": password });
+        self.world.anonymous().post("/account/password/reset/confirm/", body).await
+    }
+
     /// Signs up and follows the link; somebody who is logged in.
     pub async fn newcomer(&self, email: &str) -> Client {
         let code = self.code(json!({})).await;
@@ -70,16 +88,15 @@ impl House {
 
     /// Logs in; nobody if it does not succeed.
     pub async fn login(&self, email: &str, password: &str) -> Option<Client> {
-        let body = json!({ "email": email, "password": password });
-        let answer = self.world.anonymous().post("/account/user/login/", body).await.into_data();
-        answer.get("token").map(|token| self.world.anonymous().with_token(Some(&text(token))))
+        let nobody = self.world.anonymous();
+        let answer = nobody.login(email, password).await;
+        answer.get("token").map(|token| nobody.with_token(Some(&text(token))))
     }
 
     /// How many uses a code has left, as its maker sees it.
     pub async fn left(&self, code: &str) -> i64 {
-        let list = self.admin.get("/account/invite/?all=true&limit=100").await.into_data();
-        let codes = list["items"].as_array().expect("a list");
-        let found = codes.iter().find(|item| item["code"] == code).unwrap_or_else(|| panic!("no {code}: {list}"));
+        let codes = self.admin.get("/account/invite/?all=true&limit=100").await.items();
+        let found = codes.iter().find(|item| item["code"] == code).unwrap_or_else(|| panic!("no {code}: {codes:?}"));
         found["available_times"].as_i64().expect("a number")
     }
 }

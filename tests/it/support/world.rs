@@ -279,7 +279,7 @@ impl World {
     }
 
     /// A connection to the PostgreSQL database beside the servers.
-    async fn beside(&self) -> sqlx::PgConnection {
+    pub async fn beside(&self) -> sqlx::PgConnection {
         self.database.as_ref().expect("PostgreSQL").connect().await
     }
 
@@ -318,17 +318,31 @@ impl World {
         email
     }
 
-    async fn account(&self, name: &str, role: Role) -> Client {
-        let engine = self.engine();
-        let now = engine.clock.now();
+    /// Makes an account, unless it is there: confirmed, with no password, and changed by `set`; its id.
+    pub async fn add(&self, name: &str, set: impl FnOnce(&mut NewAccount)) -> AccountId {
         let email = format!("{name}@example.com");
         let id = AccountId::new(format!("account-of-{name}"));
-        let account =
-            Account { id: id.clone(), email: email.clone(), role, confirmed: true, disabled: false, created_at: now };
-        let account = NewAccount { account, email_key: email, password_hash: "none".to_owned() };
+        let account = Account {
+            id: id.clone(),
+            email: email.clone(),
+            role: Role::User,
+            confirmed: true,
+            disabled: false,
+            created_at: self.clock.now(),
+        };
+        let mut new = NewAccount { account, email_key: email, password_hash: "none".to_owned() };
+        set(&mut new);
+        let mut tx = self.engine().store.write().await.expect("a database");
+        tx.insert_account(&new).await.expect("an account");
+        tx.commit().await.expect("a commit");
+        id
+    }
+
+    async fn account(&self, name: &str, role: Role) -> Client {
+        let now = self.clock.now();
+        let id = self.add(name, |new| new.account.role = role).await;
         let token = format!("ff_{}", unguessable(rand::random()));
-        let mut tx = engine.store.write().await.expect("a database");
-        tx.insert_account(&account).await.expect("an account");
+        let mut tx = self.engine().store.write().await.expect("a database");
         tx.insert_token(&TokenHash::of(&token), &id, now, now.plus_ms(SESSION_MS)).await.expect("a token");
         tx.insert_session(&unguessable(rand::random()), &TokenHash::of(&token), None).await.expect("a session");
         tx.commit().await.expect("a commit");
@@ -379,6 +393,11 @@ impl World {
 /// What a `webhook` needs to reach a sink; the sink sees the rest of the parameters as JSON at `/hook`.
 pub fn webhook(sink: &HttpSink) -> Value {
     json!({ "endpoint": format!("{}/hook", sink.url()) })
+}
+
+/// Whether a text stands somewhere in what is kept.
+pub fn holds(kept: &[u8], text: &str) -> bool {
+    kept.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// The same parameters and more.
