@@ -150,6 +150,8 @@ async fn run_job(
     finishes: mpsc::Sender<Finish>,
     cutting: watch::Receiver<bool>,
 ) {
+    let late = engine.clock.now().0.saturating_sub(task.run_at.0);
+    engine.metrics.started_late_by(Duration::from_millis(u64::try_from(late).unwrap_or(0)));
     if !task.payload.is_empty() {
         return deliver_and_record(engine, task, finishes, cutting).await;
     }

@@ -52,9 +52,20 @@ impl<T> Stock<T> {
         self.shelves.get(lane).map_or(0, |shelf| shelf.ahead).min(self.most - self.held)
     }
 
-    /// Puts away what a claim gave beyond what could start; `more` if it gave all that it was asked for.
-    pub fn put(&mut self, lane: &str, surplus: impl IntoIterator<Item = T>, more: bool, now: i64) -> Left {
-        let mut tasks: VecDeque<T> = surplus.into_iter().collect();
+    /// How many to claim now although there are some: the shelf of a lane that flows is more than half empty.
+    pub fn refill(&self, lane: &str) -> Option<usize> {
+        let shelf = self.shelves.get(lane).filter(|shelf| shelf.more && shelf.tasks.len() * 2 <= shelf.ahead)?;
+        Some(self.ahead(lane)).filter(|ahead| shelf.ahead > 0 && *ahead > 0)
+    }
+
+    /// Whether nothing of this lane is here.
+    pub fn is_dry(&self, lane: &str) -> bool {
+        self.shelves.get(lane).is_none_or(|shelf| shelf.tasks.is_empty())
+    }
+
+    /// Puts away what a claim gave; `more` if it gave all that it was asked for.
+    pub fn put(&mut self, lane: &str, tasks: impl IntoIterator<Item = T>, more: bool, now: i64) -> Left {
+        let mut tasks: VecDeque<T> = tasks.into_iter().collect();
         self.held += tasks.len();
         match self.shelves.get_mut(lane) {
             Some(shelf) => {
@@ -139,6 +150,24 @@ mod tests {
         assert_eq!(claim(&mut stock, "a", 500), 64);
         use_up(&mut stock, "a");
         assert_eq!(claim(&mut stock, "a", 501), 0, "the claim before took long to be used up");
+    }
+
+    #[test]
+    fn a_shelf_is_refilled_when_it_is_half_empty() {
+        let mut stock = Stock::new(80);
+        assert_eq!(stock.refill("a"), None);
+        for now in 0..6 {
+            claim(&mut stock, "a", now);
+            assert_eq!(stock.is_dry("a"), now < 2);
+            use_up(&mut stock, "a");
+        }
+        claim(&mut stock, "a", 6);
+        stock.take("a", 31);
+        assert_eq!((stock.held, stock.refill("a")), (33, None));
+        stock.take("a", 1);
+        assert_eq!(stock.refill("a"), Some(48), "no more than there is room for");
+        stock.put("a", [], false, 7);
+        assert_eq!(stock.refill("a"), None, "the database has no more");
     }
 
     #[test]

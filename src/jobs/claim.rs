@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::becomes;
 use crate::domain::stock::{Left, Stock};
 use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
 use crate::flow::Engine;
 use crate::store::{Claim, Claimed};
 
 /// Least time between two looks ahead: under load one then serves several claims.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// How long to wait after a claim that failed.
-const CLAIM_AGAIN: Duration = Duration::from_millis(500);
+/// When lanes are due again whose claim failed.
+const CLAIM_AGAIN_MS: i64 = 500;
 /// After so long what was claimed ahead is given back: its lane does not flow any more, and its lease runs.
 const AHEAD_MS: i64 = 1000;
 
@@ -48,15 +50,21 @@ pub(super) struct Claimer {
     claims: mpsc::Sender<Claimed>,
     drained: Arc<Drained>,
     stock: Stock<Claimed>,
+    /// The claim under way: the workers go on from stock meanwhile.
+    asking: Option<Asking>,
+    /// Lanes that were picked while another claim was under way.
+    later: Vec<String>,
 }
 
-/// Why a round ended early.
-enum Stop {
-    /// Nobody is left to work.
-    Gone,
-    /// The database failed.
-    Failed,
+/// A claim under way, for so many tasks of each lane.
+struct Asking {
+    lanes: Vec<(String, i64)>,
+    /// A task of the runtime: nobody may hold the database's writer and not go on.
+    answer: JoinHandle<Result<Vec<Claim>>>,
 }
+
+/// Nobody is left to work.
+struct Gone;
 
 impl Claimer {
     pub(super) fn new(
@@ -66,7 +74,7 @@ impl Claimer {
         drained: Arc<Drained>,
     ) -> Self {
         let stock = Stock::new(engine.concurrency);
-        Self { engine, name, claims, drained, stock }
+        Self { engine, name, claims, drained, stock, asking: None, later: Vec::new() }
     }
 
     pub(super) async fn claim_due(mut self, mut recording: watch::Receiver<bool>, mut stopping: watch::Receiver<bool>) {
@@ -83,23 +91,23 @@ impl Claimer {
             let now = self.engine.clock.now();
             self.give_back(now);
             let picks = signal.agenda().picks(now.0);
-            if picks.is_empty() {
-                let wait = self.next_wake().map(|at| at.saturating_sub(now.0));
-                tokio::select! {
-                    () = signal.news() => {}
-                    () = sleep_ms(wait) => {}
-                    _ = stopping.changed() => {}
+            if !picks.is_empty() {
+                if self.serve(picks, now).await.is_err() {
+                    break;
                 }
                 continue;
             }
-            match self.serve(picks, now).await {
-                Ok(()) => {}
-                Err(Stop::Gone) => return,
-                Err(Stop::Failed) => tokio::select! {
-                    () = tokio::time::sleep(CLAIM_AGAIN) => {}
-                    _ = stopping.changed() => {}
-                },
+            let wait = self.next_wake().map(|at| at.saturating_sub(now.0));
+            tokio::select! {
+                (lanes, answer) = answered(&mut self.asking) => self.take_in(&lanes, answer),
+                () = signal.news() => {}
+                () = sleep_ms(wait) => {}
+                _ = stopping.changed() => {}
             }
+        }
+        // What it gives is handed back with the rest, which must come after it.
+        if self.asking.is_some() {
+            let _ = answered(&mut self.asking).await;
         }
     }
 
@@ -126,57 +134,86 @@ impl Claimer {
         });
     }
 
-    /// Starts so many tasks of each of these lanes: what is in stock, else what the database gives.
-    async fn serve(&mut self, picks: Vec<(String, i64)>, now: Timestamp) -> Result<(), Stop> {
-        let (mut asks, mut rooms, mut drained) = (Vec::new(), Vec::new(), Vec::new());
+    /// Starts up to so many tasks of each of these lanes from stock, and asks the database where that runs low.
+    async fn serve(&mut self, picks: Vec<(String, i64)>, now: Timestamp) -> std::result::Result<(), Gone> {
+        let (mut asks, mut drained) = (Vec::new(), Vec::new());
         for (lane, most) in picks {
-            let room = usize::try_from(most).unwrap_or(0);
-            let (tasks, left) = self.stock.take(&lane, room);
-            if tasks.is_empty() {
-                let ahead = self.stock.ahead(&lane);
-                rooms.push(room);
-                asks.push((lane, most + i64::try_from(ahead).unwrap_or(0)));
-            } else {
+            let (tasks, left) = self.stock.take(&lane, usize::try_from(most).unwrap_or(0));
+            let (room, ahead) = match tasks.is_empty() {
+                true => (most, Some(self.stock.ahead(&lane))),
+                false => (0, self.stock.refill(&lane)),
+            };
+            if let Some(ahead) = ahead {
+                asks.push((lane.clone(), room + i64::try_from(ahead).unwrap_or(0)));
+            }
+            if !tasks.is_empty() {
                 self.start(&lane, tasks, left, now).await?;
                 drained.extend((left == Left::Unknown).then_some(lane));
             }
         }
-        if !asks.is_empty() {
-            for (claim, ((lane, wanted), room)) in self.ask(&asks, now).await?.into_iter().zip(asks.iter().zip(rooms)) {
-                let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *wanted);
-                let mut tasks = claim.tasks;
-                let surplus = tasks.split_off(room.min(tasks.len()));
-                // A full claim leaves more behind, as like as not; asking when would only cost time.
-                let left = self.stock.put(lane, surplus, full, now.0);
-                self.start(lane, tasks, left, now).await?;
-                drained.extend((left == Left::Unknown).then(|| lane.clone()));
-            }
-        }
         self.drained.add(drained);
+        self.ask(asks, now);
         Ok(())
     }
 
-    async fn ask(&self, asks: &[(String, i64)], now: Timestamp) -> Result<Vec<Claim>, Stop> {
-        let lease_ms = i64::try_from(self.engine.lease.as_millis()).unwrap_or(i64::MAX);
-        self.engine.store.claim(&self.name, asks, now, now.plus_ms(lease_ms)).await.map_err(|error| {
-            tracing::warn!(?error, "due tasks could not be claimed");
-            self.engine.store.signal().note(asks.iter().map(|(lane, _)| (lane.as_str(), now.0)));
-            Stop::Failed
-        })
+    /// Claims, unless a claim is under way: then those lanes that have nothing in stock wait for its end.
+    fn ask(&mut self, lanes: Vec<(String, i64)>, now: Timestamp) {
+        if self.asking.is_some() {
+            let dry = lanes.into_iter().map(|(lane, _)| lane).filter(|lane| self.stock.is_dry(lane));
+            self.later.extend(dry);
+        } else if !lanes.is_empty() {
+            let (store, name, asked) = (self.engine.store.clone(), self.name.clone(), lanes.clone());
+            let lease_ms = i64::try_from(self.engine.lease.as_millis()).unwrap_or(i64::MAX);
+            let claim = async move { store.claim(&name, &asked, now, now.plus_ms(lease_ms)).await };
+            self.asking = Some(Asking { lanes, answer: tokio::spawn(claim) });
+        }
+    }
+
+    /// Puts what a claim gave into stock, and lets the agenda pick these lanes again.
+    fn take_in(&mut self, lanes: &[(String, i64)], answer: Result<Vec<Claim>>) {
+        let now = self.engine.clock.now().0;
+        let mut drained = Vec::new();
+        let signal = self.engine.store.signal();
+        match answer {
+            Ok(claims) => {
+                let mut agenda = signal.agenda();
+                for (claim, (lane, wanted)) in claims.into_iter().zip(lanes) {
+                    // A full claim leaves more behind, as like as not; asking when would only cost time.
+                    let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *wanted);
+                    match self.stock.put(lane, claim.tasks, full, now) {
+                        Left::Some => agenda.claimed(lane, 0, Some(now)),
+                        Left::Unknown => drained.push(lane.clone()),
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(?error, "due tasks could not be claimed");
+                signal.note(lanes.iter().map(|(lane, _)| (lane.as_str(), now.saturating_add(CLAIM_AGAIN_MS))));
+            }
+        }
+        signal.note(self.later.iter().map(|lane| (lane.as_str(), now)));
+        self.later.clear();
+        self.drained.add(drained);
     }
 
     /// Gives tasks of a lane to the workers, and tells the agenda.
-    async fn start(&self, lane: &str, tasks: Vec<Claimed>, left: Left, now: Timestamp) -> Result<(), Stop> {
+    async fn start(&self, lane: &str, tasks: Vec<Claimed>, left: Left, now: Timestamp) -> std::result::Result<(), Gone> {
         let next_due = (left == Left::Some).then_some(now.0);
         self.engine.store.signal().agenda().claimed(lane, tasks.len(), next_due);
         for task in tasks {
-            let late = u64::try_from(now.0 - task.run_at.0).unwrap_or(0);
-            self.engine.metrics.started_late_by(Duration::from_millis(late));
-            // Room was counted before the claim, so the channel has it.
-            self.claims.send(task).await.map_err(|_| Stop::Gone)?;
+            // Room was counted before, so the channel has it.
+            self.claims.send(task).await.map_err(|_| Gone)?;
         }
         Ok(())
     }
+}
+
+/// Waits for the end of the claim under way; for ever if there is none.
+async fn answered(asking: &mut Option<Asking>) -> (Vec<(String, i64)>, Result<Vec<Claim>>) {
+    let Some(Asking { answer, .. }) = asking else { return std::future::pending().await };
+    let answer = answer.await.unwrap_or_else(|error| Err(Error::Broken(error.into())));
+    let lanes = asking.take().map(|asking| asking.lanes).unwrap_or_default();
+    (lanes, answer)
 }
 
 /// Tells the agenda when lanes that have nothing due any more have something again. The claims go on meanwhile: what is
@@ -188,7 +225,7 @@ pub(super) async fn look_ahead(engine: Arc<Engine>, drained: Arc<Drained>) {
             Ok(dues) => engine.store.signal().note(dues.iter().map(|(lane, due)| (lane.as_str(), *due))),
             Err(error) => {
                 tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
-                let again = engine.clock.now().plus_ms(500).0;
+                let again = engine.clock.now().plus_ms(CLAIM_AGAIN_MS).0;
                 engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
             }
         }
