@@ -197,7 +197,13 @@ impl Claimer {
     }
 
     /// Gives tasks of a lane to the workers, and tells the agenda.
-    async fn start(&self, lane: &str, tasks: Vec<Claimed>, left: Left, now: Timestamp) -> std::result::Result<(), Gone> {
+    async fn start(
+        &self,
+        lane: &str,
+        tasks: Vec<Claimed>,
+        left: Left,
+        now: Timestamp,
+    ) -> std::result::Result<(), Gone> {
         let next_due = (left == Left::Some).then_some(now.0);
         self.engine.store.signal().agenda().claimed(lane, tasks.len(), next_due);
         for task in tasks {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::Checkpoints;
 use super::group::{Entry, Group, Room};
 use super::idempotency::{NewKey, Recorded};
 use super::rows::MOST_ROWS;
@@ -44,11 +45,11 @@ impl Recorder {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(db: Db, signal: Arc<Signal>) -> std::io::Result<Self> {
+    pub(super) fn start(db: Db, signal: Arc<Signal>, checkpoints: Option<Checkpoints>) -> std::io::Result<Self> {
         let (entries, arrived) = mpsc::channel(MOST_QUEUED);
         let refuses = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut writer = Writer { db, signal, refuses: refuses.clone(), arrived };
+        let mut writer = Writer { db, signal, checkpoints, refuses: refuses.clone(), arrived };
         let write = move || go_on_after_panics(|| runtime.block_on(writer.write_groups()));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(write)?;
         Ok(Self { entries, refuses, queued: Arc::default() })
@@ -109,6 +110,7 @@ fn go_on_after_panics(mut work: impl FnMut()) {
 struct Writer {
     db: Db,
     signal: Arc<Signal>,
+    checkpoints: Option<Checkpoints>,
     refuses: Arc<AtomicBool>,
     arrived: mpsc::Receiver<Entry>,
 }
@@ -139,6 +141,9 @@ impl Writer {
                 Ok(()) => {
                     self.refuses.store(false, Ordering::Relaxed);
                     self.signal.announce(due());
+                    if let Some(checkpoints) = &self.checkpoints {
+                        checkpoints.wrote(group.len());
+                    }
                     if let Some(starts) = starts {
                         starts.go(&self.db, &self.signal).await;
                     }

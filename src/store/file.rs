@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::{BUSY, migrations};
+use super::migrations;
+use super::open::BUSY;
 
 /// SQLite's codes for a file that is no database, and for one whose structure is broken.
 const NOT_A_DATABASE: [&str; 2] = ["26", "11"];

@@ -3,7 +3,7 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here and in `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `tables.rs`,
+//! by dialect is allowed only here and in `open.rs`, `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `tables.rs`,
 //! `transfer.rs` and `rotate.rs`, each with its reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers. PostgreSQL is
@@ -15,6 +15,7 @@ mod api_tokens;
 mod audit;
 mod backup;
 mod batch;
+mod checkpoint;
 mod file;
 mod group;
 mod herald;
@@ -23,6 +24,7 @@ mod invites;
 mod leavers;
 mod mails;
 mod migrations;
+mod open;
 mod pushers;
 mod queue;
 mod rotate;
@@ -47,18 +49,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Mutex;
 
 pub use self::accounts::NewAccount;
 pub use self::audit::AuditFilter;
 pub use self::backup::{Backup, backup};
+use self::checkpoint::Checkpoints;
 pub use self::file::holds_database;
 pub use self::herald::News;
 pub use self::idempotency::{KeyHash, NewKey, Recorded};
 pub use self::mails::MailToken;
+use self::open::Opened;
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
 pub use self::rotate::{Rotated, rotate};
@@ -113,6 +115,8 @@ pub struct Store {
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
+    /// On SQLite.
+    checkpoints: Option<Checkpoints>,
     /// When it was last tried whether the database takes writes, and what came of it.
     tried: Arc<Mutex<Option<(Instant, bool)>>>,
 }
@@ -172,28 +176,6 @@ macro_rules! directly {
 }
 pub(in crate::store) use directly;
 
-const READERS: u32 = 4;
-const BUSY: Duration = Duration::from_secs(10);
-/// Texts that each connection keeps prepared: those over many rows (`rows.rs`) alone are more than a hundred.
-const PREPARED: usize = 200;
-/// How long to wait for a connection to PostgreSQL: while it is gone, so long waits whoever needs it. At the start, when
-/// it may be starting as well, it is tried so many times.
-const CONNECT: Duration = Duration::from_secs(2);
-const CONNECT_TRIES: u32 = 5;
-/// For so long after its last use a connection to PostgreSQL is taken to be there.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// From so many connections on the recorder has two.
-const SPARE_FROM: u32 = 8;
-/// What each session on PostgreSQL is told. A node that freezes in the middle of a transaction gives up its locks, and its
-/// turn. Plans are made anew for each call, at some 0.2 ms: one made while the table of tasks was nearly empty reads all of
-/// it, and PostgreSQL would keep it for minutes after the table has grown. Compiling them would cost more than it saves.
-const SESSION: &str = "SELECT set_config('idle_in_transaction_session_timeout', '30s', false),
-    set_config('plan_cache_mode', $1, false), set_config('jit', 'off', false)";
-const ANEW: &str = "force_custom_plan";
-/// For the recorder, whose inserts can be planned in one way only.
-const KEPT: &str = "auto";
-/// The log of SQLite is cut back to this after it had to grow, as behind a long read.
-const LOG_KEPT: &str = "67108864";
 /// How long it may take to try whether the database takes writes, and how long the answer stands.
 const TRIED_IN: Duration = Duration::from_secs(3);
 const TRIED_FOR: Duration = Duration::from_secs(1);
@@ -204,20 +186,13 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
-        let [db, recording, listening] = match location {
-            Location::Sqlite { file, durable } => {
-                file::check(file).await?;
-                let db = open_sqlite(file, *durable).await?;
-                [db.clone(), db.clone(), db]
-            }
-            Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await?,
-        };
+        let Opened { all: db, recording, listening, checkpoints } = open::open(location).await?;
         db.migrate().await.context("the database could not be migrated")?;
         let sealer = Arc::new(Sealer::new(key));
         let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
-        let recorder =
-            batch::Recorder::start(recording.clone(), signal.clone()).context("the writer could not start")?;
-        let store = Self { db, recording, listening, sealer, signal, recorder, tried: Arc::default() };
+        let recorder = batch::Recorder::start(recording.clone(), signal.clone(), checkpoints.clone())
+            .context("the writer could not start")?;
+        let store = Self { db, recording, listening, sealer, signal, recorder, checkpoints, tried: Arc::default() };
         store.prove_key().await?;
         Ok(store)
     }
@@ -264,6 +239,13 @@ impl Store {
         }
     }
 
+    /// So many rows of the queue were changed.
+    fn wrote(&self, rows: usize) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.wrote(rows);
+        }
+    }
+
     async fn reads(&self) -> bool {
         let Ok(mut tx) = self.read().await else { return false };
         on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.is_ok())
@@ -273,6 +255,9 @@ impl Store {
     pub async fn close(&self) {
         self.tell_the_rest().await;
         self.listening.close().await;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.close().await;
+        }
         self.recording.close().await;
         self.db.close().await;
     }
@@ -340,78 +325,4 @@ impl Tx {
         }
         Ok(())
     }
-}
-
-async fn open_sqlite(file: &std::path::Path, durable: bool) -> anyhow::Result<Db> {
-    let synchronous = if durable { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .busy_timeout(BUSY)
-        .statement_cache_capacity(PREPARED)
-        // A larger log between checkpoints: fewer pauses, at the price of some disk.
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("temp_store", "memory")
-        .pragma("journal_size_limit", LOG_KEPT)
-        .disable_statement_logging();
-    // When the disk is full SQLite rolls back by itself, which the connection does not notice: it takes itself to be in a
-    // transaction for ever, and must go.
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .min_connections(1)
-        .acquire_timeout(BUSY)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-        .connect_with(options.clone())
-        .await
-        .map_err(|error| file::unreadable(file, error))?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(BUSY)
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-        .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok(Db::Sqlite { writer, readers })
-}
-
-/// The pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
-/// connection is bound to, and one connection to hear the other nodes. The recorder takes two in turn: the pool tries each
-/// after use, and the next group need not wait for that.
-async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<[Db; 3]> {
-    // The URL holds a password: errors must not repeat it.
-    let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
-    let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
-    let pool = |most: u32, plans: &'static str| {
-        PgPoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(CONNECT)
-            .after_connect(move |conn, _| {
-                Box::pin(async move { sqlx::query(SESSION).bind(plans).execute(conn).await.map(drop) })
-            })
-            // Tried before use only if it may have been lost unnoticed: it is a round trip.
-            .test_before_acquire(false)
-            .before_acquire(|conn, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= TRUSTED_FOR {
-                        conn.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options.clone())
-    };
-    let recording = if max_connections >= SPARE_FROM { 2 } else { 1 };
-    let all = pool(max_connections.saturating_sub(1 + recording).max(1), ANEW);
-    let mut tries = 1;
-    while let Err(error) = all.acquire().await {
-        if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {
-            return Err(error).context("PostgreSQL could not be reached");
-        }
-        tries += 1;
-    }
-    Ok([Db::Postgres(all), Db::Postgres(pool(recording, KEPT)), Db::Postgres(pool(1, KEPT))])
 }

@@ -232,7 +232,9 @@ impl Store {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        in_time(self.claim_lanes(worker, lanes, now, lease_until)).await
+        let claims = in_time(self.claim_lanes(worker, lanes, now, lease_until)).await?;
+        self.wrote(claims.iter().map(|claim| claim.tasks.len()).sum());
+        Ok(claims)
     }
 
     async fn claim_lanes(
@@ -321,6 +323,7 @@ impl Store {
             FinishState::Succeeded | FinishState::Failed { .. } => None,
         });
         self.signal.announce(again);
+        self.wrote(finishes.len());
         Ok(())
     }
 

@@ -11,11 +11,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use super::open::{BUSY, open};
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
 use super::trouble::broken;
-use super::{BUSY, Db, Location, Tx, file, on, open_postgres, open_sqlite};
+use super::{Db, Location, Tx, file, on};
 use crate::error::{Error, Result};
 
 /// What has arrived.
@@ -74,7 +75,7 @@ pub(super) async fn open_source(from: &Location) -> anyhow::Result<Db> {
             alone_on(file).await
         }
         Location::Postgres { url, .. } => {
-            let [db, _, _] = open_postgres(url, 1).await?;
+            let db = open(&one_connection_to(url)).await?.all;
             let mut tx = db.read().await.map_err(broken)?;
             let Tx::Postgres(conn) = &mut tx else { bail!("PostgreSQL is not what was opened") };
             // A server that runs would take in pushes until the end and after it; they would be left behind.
@@ -83,6 +84,10 @@ pub(super) async fn open_source(from: &Location) -> anyhow::Result<Db> {
             Ok(db)
         }
     }
+}
+
+fn one_connection_to(url: &str) -> Location {
+    Location::Postgres { url: url.to_owned(), max_connections: 1 }
 }
 
 /// Fails if anybody else is connected to this PostgreSQL database. Who has just left may take a moment to be gone.
@@ -110,17 +115,13 @@ pub(super) async fn others_on(conn: &mut PgConnection) -> anyhow::Result<()> {
 
 async fn open_target(to: &Location) -> anyhow::Result<Db> {
     match to {
-        Location::Sqlite { file, durable } => {
-            file::check(file).await?;
-            open_sqlite(file, *durable).await
-        }
+        Location::Sqlite { .. } => Ok(open(to).await?.all),
         Location::Postgres { url, .. } => {
             // A pool goes on trying for a while, and then says only that time is up. The URL stays out of the error.
             let options: PgConnectOptions =
                 url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
             options.connect().await.context("the target could not be reached")?.close().await?;
-            let [db, _, _] = open_postgres(url, 1).await?;
-            Ok(db)
+            Ok(open(&one_connection_to(url)).await?.all)
         }
     }
 }
