@@ -13,7 +13,7 @@ use fanfare::domain::params::Params;
 use fanfare::domain::pusher::{Group, Member, Preset, Pusher, Strategy, Target, follow};
 use fanfare::domain::resolve::{Call, Plan, resolve};
 use fanfare::domain::time::Timestamp;
-use fanfare::flow::known::Known;
+use fanfare::domain::rate::Terms;
 use fanfare::flow::limits::{Allowed, Limits};
 use fanfare::service::{Catalogue, RenderEnv};
 use fanfare::store::{Column, Sealer, SecretKey};
@@ -152,7 +152,7 @@ fn limits(c: &mut Criterion) {
             limits.address(black_box(4711), NOW).expect("there is room");
             limits.pusher(black_box(&pusher), NOW).expect("there is room");
             limits.account(black_box(&account), NOW).expect("there is room");
-            limits.quota(account.as_str(), Known::default(), 1, NOW).is_ok()
+            limits.quota(account.as_str(), Terms::default(), 1, NOW).is_ok()
         });
     });
     let mut agenda = Agenda::new(agenda::Limits { total: 256, per_host: 32 });
