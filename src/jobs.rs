@@ -37,6 +37,8 @@ pub const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
 pub const GRACE: Duration = Duration::from_secs(20);
 /// How long recording what ended and handing back the rest may take after that.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+/// How long what panicked rests before it begins anew.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// How long a claimed task with large parameters waits for room: the lease outlasts the attempt by more.
 const LARGE_WAITS: Duration = Duration::from_secs(2);
 /// By how much it is put off then.
@@ -79,12 +81,25 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
     let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
-    engine.store.signal().set_intake(Some(Intake { worker: name.clone(), lease_ms, claims: claims.clone() }));
+    let (held, mut starting) = mpsc::channel(1);
+    let intake = Intake { worker: name.clone(), lease_ms, claims: claims.clone(), held };
+    engine.store.signal().set_intake(Some(intake));
     let drained = Arc::new(Drained::default());
-    let lookout = tokio::spawn(look_ahead(engine.clone(), drained.clone()));
-    let claimer = Claimer::new(engine.clone(), name.clone(), claims, drained);
-    let claimer = tokio::spawn(claimer.claim_due(recording.clone(), stopping.clone()));
-    let sweeper = tokio::spawn(sweep(engine.clone(), recording, stopping.clone()));
+    let lookout = supervised("look ahead", {
+        let (engine, drained) = (engine.clone(), drained.clone());
+        move || look_ahead(engine.clone(), drained.clone())
+    });
+    let claimer = supervised("claimer", {
+        let (engine, name, recording, stopping) = (engine.clone(), name.clone(), recording.clone(), stopping.clone());
+        move || {
+            let claimer = Claimer::new(engine.clone(), name.clone(), claims.clone(), drained.clone());
+            claimer.claim_due(recording.clone(), stopping.clone())
+        }
+    });
+    let sweeper = supervised("sweeper", {
+        let (engine, stopping) = (engine.clone(), stopping.clone());
+        move || sweep(engine.clone(), recording.clone(), stopping.clone())
+    });
     let (cut, cutting) = watch::channel(false);
     let cutter = tokio::spawn(cut_after(grace, cut, stopping.clone()));
 
@@ -120,11 +135,27 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     lookout.abort();
     // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
     let _ = finisher.await;
+    // What is being recorded as begun here ends as well before everything is handed back.
+    let _ = tokio::time::timeout(LAST_WRITES, starting.recv()).await;
     match engine.store.hand_back(&name).await {
         Ok(tasks) if tasks.is_empty() => {}
         Ok(tasks) => tracing::info!(count = tasks.len(), "handed back {} tasks that had not ended", tasks.len()),
         Err(error) => tracing::warn!(?error, "tasks could not be handed back; their leases will end"),
     }
+}
+
+/// Runs the work anew after each panic, until it ends by itself.
+fn supervised<F>(what: &'static str, mut work: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        // Nothing of what panicked is used again but what is behind locks that go on after a panic.
+        while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+            tracing::error!("the {what} panicked; it begins anew");
+            tokio::time::sleep(AFTER_PANIC).await;
+        }
+    })
 }
 
 /// Says that attempts must break off, so long after the server was told to stop.

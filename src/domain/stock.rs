@@ -49,7 +49,7 @@ impl<T> Stock<T> {
 
     /// How many tasks of a lane to claim beyond those that can start.
     pub fn ahead(&self, lane: &str) -> usize {
-        self.shelves.get(lane).map_or(0, |shelf| shelf.ahead).min(self.most - self.held)
+        self.shelves.get(lane).map_or(0, |shelf| shelf.ahead).min(self.most.saturating_sub(self.held))
     }
 
     /// How many to claim now although there are some: the shelf of a lane that flows is more than half empty.
@@ -219,8 +219,9 @@ mod tests {
                 let (taken, _) = stock.take(lanes[lane], most);
                 if taken.is_empty() {
                     let ahead = stock.ahead(lanes[lane]);
-                    let fresh: Vec<(usize, i64)> = (0..ahead).map(|number| (lane, next + i64::try_from(number).unwrap())).collect();
-                    next += i64::try_from(ahead).unwrap();
+                    // What there was room for comes with it.
+                    let fresh: Vec<_> = (next..).take(ahead + most).map(|number| (lane, number)).collect();
+                    next += i64::try_from(ahead + most).unwrap();
                     stock.put(lanes[lane], fresh, most > 20, now);
                 }
                 let given_up = if later > 180 { stock.give_up(now - 150) } else { Vec::new() };
@@ -229,7 +230,7 @@ mod tests {
                     seen[of] = number;
                     out += 1;
                 }
-                prop_assert!(stock.held <= 100);
+                prop_assert!(lanes.iter().all(|lane| stock.held + stock.ahead(lane) <= stock.held.max(100)));
                 prop_assert_eq!(stock.held, stock.shelves.values().map(|shelf| shelf.tasks.len()).sum::<usize>());
                 prop_assert_eq!(next, out + i64::try_from(stock.held).unwrap());
             }

@@ -182,7 +182,10 @@ impl Claimer {
                     let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *wanted);
                     match self.stock.put(lane, claim.tasks, full, now) {
                         Left::Some => agenda.claimed(lane, 0, Some(now)),
-                        Left::Unknown => drained.push(lane.clone()),
+                        Left::Unknown => {
+                            agenda.claimed(lane, 0, None);
+                            drained.push(lane.clone());
+                        }
                     }
                 }
             }

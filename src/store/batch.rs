@@ -132,43 +132,43 @@ impl Writer {
             {
                 waiting.push_back(entry);
             }
-            let mut group = Group::next(&mut waiting);
-            let starts = group.admit(&self.signal);
-            let due = group.due();
-            let due = || due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at));
-            let committed = in_time(group.insert(&self.db, starts.as_ref())).await;
-            match &committed {
-                Ok(()) => {
-                    self.refuses.store(false, Ordering::Relaxed);
-                    self.signal.announce(due());
-                    if let Some(checkpoints) = &self.checkpoints {
-                        checkpoints.wrote(group.len());
-                    }
-                    if let Some(starts) = starts {
-                        starts.go(&self.db, &self.signal).await;
-                    }
-                }
-                Err(error) => {
-                    // They may be there even if the answer was lost; the agenda takes hints.
-                    self.signal.note(due());
-                    if let Some(starts) = starts {
-                        starts.give_up(&self.signal);
-                    }
-                    match error {
-                        Error::Busy { .. } => self.refuses.store(true, Ordering::Relaxed),
-                        _ => tracing::error!(
-                            ?error,
-                            pushes = group.len(),
-                            "pushes could not be recorded and were refused"
-                        ),
-                    }
-                }
-            }
-            group.answer(committed.is_ok());
+            self.write(Group::next(&mut waiting)).await;
             if self.refuses.load(Ordering::Relaxed) {
                 self.refuse_until_better(&mut waiting).await;
             }
         }
+    }
+
+    /// Commits a group, tells everybody what became of it, and starts what starts with it.
+    async fn write(&self, mut group: Group) {
+        let starts = group.admit(&self.signal);
+        let due = group.due();
+        let due = || due.iter().map(|(lane, run_at)| (lane.as_str(), *run_at));
+        let committed = in_time(group.insert(&self.db, starts.as_ref())).await;
+        match &committed {
+            Ok(()) => {
+                self.refuses.store(false, Ordering::Relaxed);
+                self.signal.announce(due());
+                if let Some(checkpoints) = &self.checkpoints {
+                    checkpoints.wrote(group.len());
+                }
+                if let Some(starts) = starts {
+                    starts.go();
+                }
+            }
+            Err(error) => {
+                // They may be there even if the answer was lost; the agenda takes hints.
+                self.signal.note(due());
+                match error {
+                    Error::Busy { .. } => self.refuses.store(true, Ordering::Relaxed),
+                    _ => {
+                        let pushes = group.len();
+                        tracing::error!(?error, pushes, "pushes could not be recorded and were refused");
+                    }
+                }
+            }
+        }
+        group.answer(committed.is_ok());
     }
 
     /// Refuses whoever has queued, until a write succeeds or nobody can come any more.

@@ -110,7 +110,7 @@ impl Group {
     }
 
     /// Has tasks run at once that can; those of pushes with a key are not known to be new.
-    pub(super) fn admit(&mut self, signal: &Signal) -> Option<Starts> {
+    pub(super) fn admit(&mut self, signal: &Arc<Signal>) -> Option<Starts> {
         Starts::admit(&mut self.tasks, signal)
     }
 

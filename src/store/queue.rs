@@ -9,7 +9,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
 use super::trouble::in_time;
-use super::{Db, NewTask, Signal, Store, Tx, directly, on};
+use super::{Db, NewTask, Store, Tx, directly, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -282,7 +282,15 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_off(&self, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
-        put_off(&self.db, &self.signal, worker, task, run_at).await
+        let changed = directly!(&self.db, conn => sqlx::query(
+            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
+             WHERE id = $2 AND worker = $3 AND attempt = $4")
+            .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        if changed == 1 {
+            self.signal.note([(task.lane.as_str(), run_at.0)]);
+        }
+        Ok(())
     }
 
     /// When the next waiting task of each of these lanes is due; a lane without any is left out. Reads beside the writer,
@@ -477,19 +485,6 @@ impl Tx {
             }
         }
     }
-}
-
-/// See `Store::put_off`.
-pub(super) async fn put_off(db: &Db, signal: &Signal, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
-    let changed = directly!(db, conn => sqlx::query(
-        "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
-         WHERE id = $2 AND worker = $3 AND attempt = $4")
-        .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
-        .execute(conn).await.map(|done| done.rows_affected()))?;
-    if changed == 1 {
-        signal.note([(task.lane.as_str(), run_at.0)]);
-    }
-    Ok(())
 }
 
 fn push_of(id: &TaskId) -> Result<PushId> {

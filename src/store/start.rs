@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::queue::{Claimed, LARGE, put_off};
-use super::{Db, NewTask, Signal};
+use super::queue::{Claimed, LARGE};
+use super::{NewTask, Signal};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 
@@ -19,11 +19,14 @@ pub struct Intake {
     pub lease_ms: i64,
     /// Has room for as many tasks as may run.
     pub claims: mpsc::Sender<Claimed>,
+    /// Its other end hears when nothing of this is under way any more, and what was not taken can be handed back.
+    pub held: mpsc::Sender<()>,
 }
 
 /// The tasks of one commit that start with it.
 pub(super) struct Starts {
     intake: Intake,
+    signal: Arc<Signal>,
     pub(super) now: Timestamp,
     tasks: Vec<Claimed>,
 }
@@ -31,7 +34,7 @@ pub(super) struct Starts {
 impl Starts {
     /// Makes those of these tasks `Running` that are due and for which the agenda has a place. They count as running from
     /// now on.
-    pub(super) fn admit(tasks: &mut [NewTask], signal: &Signal) -> Option<Self> {
+    pub(super) fn admit(tasks: &mut [NewTask], signal: &Arc<Signal>) -> Option<Self> {
         // The recorder has no clock; a moment ago somebody who has one made the last of these.
         let now = tasks.iter().map(|task| task.created_at).max()?;
         let fits =
@@ -48,7 +51,8 @@ impl Starts {
                 started.push(Claimed::first(task));
             }
         }
-        (!started.is_empty()).then_some(Self { intake, now, tasks: started })
+        drop(agenda);
+        (!started.is_empty()).then(|| Self { intake, signal: signal.clone(), now, tasks: started })
     }
 
     pub(super) fn worker(&self) -> &str {
@@ -59,22 +63,21 @@ impl Starts {
         self.now.plus_ms(self.intake.lease_ms)
     }
 
-    /// They are recorded: hands them to the workers. If these have gone meanwhile they wait again.
-    pub(super) async fn go(self, db: &Db, signal: &Signal) {
-        for task in self.tasks {
-            let Err(refused) = self.intake.claims.try_send(task) else { continue };
-            let task = refused.into_inner();
-            signal.ended(&task.lane);
-            if let Err(error) = put_off(db, signal, &self.intake.worker, &task, task.run_at).await {
-                tracing::warn!(?error, task_id = %task.id, "a task could not be given back; its lease will end");
+    /// They are recorded: hands them to the workers. If these have gone meanwhile, they hand back what is theirs.
+    pub(super) fn go(mut self) {
+        for task in self.tasks.drain(..) {
+            if let Err(refused) = self.intake.claims.try_send(task) {
+                self.signal.ended(&refused.into_inner().lane);
             }
         }
     }
+}
 
-    /// They could not be recorded, or nobody knows whether they are: then their lease ends.
-    pub(super) fn give_up(self, signal: &Signal) {
-        for task in self.tasks {
-            signal.ended(&task.lane);
+impl Drop for Starts {
+    /// What does not go could not be recorded, or nobody knows whether it is: then its lease ends.
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            self.signal.ended(&task.lane);
         }
     }
 }

@@ -184,7 +184,7 @@ async fn a_long_read_holds_nobody_up() {
     // More than the log takes before its first checkpoint, which the reader now prevents.
     let big = json!({ "content": "c".repeat(60_000), "delay": 3600 });
     let push = async || drop::<Value>(scene.push(big.clone()).await);
-    while size() < 24 << 20 {
+    while size() < 40 << 20 {
         push().await;
     }
     assert_eq!(reading.count_tasks().await.unwrap().waiting, 0, "it still reads what it began with");
