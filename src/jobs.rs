@@ -80,32 +80,17 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     let (stuck, recording) = watch::channel(false);
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
-    let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
     let (held, mut starting) = mpsc::channel(1);
+    let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
     let intake = Intake { worker: name.clone(), lease_ms, claims: claims.clone(), held };
     engine.store.signal().set_intake(Some(intake));
-    let drained = Arc::new(Drained::default());
-    let lookout = supervised("look ahead", {
-        let (engine, drained) = (engine.clone(), drained.clone());
-        move || look_ahead(engine.clone(), drained.clone())
-    });
-    let claimer = supervised("claimer", {
-        let (engine, name, recording, stopping) = (engine.clone(), name.clone(), recording.clone(), stopping.clone());
-        move || {
-            let claimer = Claimer::new(engine.clone(), name.clone(), claims.clone(), drained.clone());
-            claimer.claim_due(recording.clone(), stopping.clone())
-        }
-    });
-    let sweeper = supervised("sweeper", {
-        let (engine, stopping) = (engine.clone(), stopping.clone());
-        move || sweep(engine.clone(), recording.clone(), stopping.clone())
-    });
     let (cut, cutting) = watch::channel(false);
     let cutter = tokio::spawn(cut_after(grace, cut, stopping.clone()));
+    let beside = Beside::start(&engine, &name, &claims, &recording, &stopping);
+    drop(claims);
 
     let handler = {
-        let engine = engine.clone();
-        let name = name.clone();
+        let (engine, name) = (engine.clone(), name.clone());
         // A task of the runtime each: the worker itself runs on one processor.
         move |task: Claimed| {
             let job = tokio::spawn(run_job(engine.clone(), name.clone(), task, finishes.clone(), cutting.clone()));
@@ -117,10 +102,8 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
         }
     };
     let worker = WorkerBuilder::new(&*name).backend(TaskBackend { claimed }).build(handler);
-    let signal = engine.store.signal().clone();
     let stopped = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
-        signal.set_intake(None);
         Ok::<(), std::io::Error>(())
     };
     engine.working.store(true, Ordering::SeqCst);
@@ -130,9 +113,7 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     engine.store.signal().set_intake(None);
     engine.working.store(false, Ordering::SeqCst);
     cutter.abort();
-    let _ = claimer.await;
-    sweeper.abort();
-    lookout.abort();
+    beside.end().await;
     // The handler, and with it the last sender, is gone: the finisher records what is left and ends.
     let _ = finisher.await;
     // What is being recorded as begun here ends as well before everything is handed back.
@@ -141,6 +122,49 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
         Ok(tasks) if tasks.is_empty() => {}
         Ok(tasks) => tracing::info!(count = tasks.len(), "handed back {} tasks that had not ended", tasks.len()),
         Err(error) => tracing::warn!(?error, "tasks could not be handed back; their leases will end"),
+    }
+}
+
+/// What goes on beside the workers.
+struct Beside {
+    claimer: JoinHandle<()>,
+    lookout: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
+}
+
+impl Beside {
+    fn start(
+        engine: &Arc<Engine>,
+        name: &Arc<str>,
+        claims: &mpsc::Sender<Claimed>,
+        recording: &watch::Receiver<bool>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Self {
+        let drained = Arc::new(Drained::default());
+        let lookout = supervised("look ahead", {
+            let (engine, drained) = (engine.clone(), drained.clone());
+            move || look_ahead(engine.clone(), drained.clone())
+        });
+        let sweeper = supervised("sweeper", {
+            let (engine, recording, stopping) = (engine.clone(), recording.clone(), stopping.clone());
+            move || sweep(engine.clone(), recording.clone(), stopping.clone())
+        });
+        let claimer = supervised("claimer", {
+            let (engine, name, claims) = (engine.clone(), name.clone(), claims.clone());
+            let (recording, stopping) = (recording.clone(), stopping.clone());
+            move || {
+                let claimer = Claimer::new(engine.clone(), name.clone(), claims.clone(), drained.clone());
+                claimer.claim_due(recording.clone(), stopping.clone())
+            }
+        });
+        Self { claimer, lookout, sweeper }
+    }
+
+    /// The claimer ends by itself at a stop, after the claim under way.
+    async fn end(self) {
+        let _ = self.claimer.await;
+        self.sweeper.abort();
+        self.lookout.abort();
     }
 }
 

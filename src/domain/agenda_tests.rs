@@ -165,12 +165,33 @@ fn an_idle_lane_is_forgotten() {
     assert!(is_forgotten(&agenda), "{agenda:?}");
 }
 
+#[test]
+fn what_is_due_as_it_is_made_starts_unless_something_waits_for_its_place() {
+    let mut agenda = agenda();
+    agenda.note("ann@a", 100);
+    for _ in 0..3 {
+        assert!(agenda.admit("ann@a", 50), "what waits there is not due yet");
+    }
+    assert!(!agenda.admit("ann@a", 50), "an account leaves a quarter of a host to others");
+    assert!(agenda.admit("bob@a", 50));
+    assert_eq!(agenda.picks(100), [], "the host is full");
+    agenda.ended("bob@a");
+    assert!(!agenda.admit("bob@a", 100), "another one waits for that place");
+    agenda.ended("ann@a");
+    assert_eq!(agenda.picks(100), [("ann@a".to_owned(), 1)]);
+    agenda.note("cid@c", 100);
+    assert!(!agenda.admit("cid@c", 100), "its own lane has something due");
+    assert!(agenda.admit("cid@b", 100));
+}
+
 /// What happens to an agenda, over four accounts and four hosts.
 #[derive(Debug, Clone)]
 enum Event {
     Note(usize, i64),
     /// Time passes, and everything that is picked is claimed: so much of each, then what the lane has next.
     Claim(i64, usize, Option<i64>),
+    /// A task is made that is due.
+    Admit(usize),
     End(usize),
 }
 
@@ -178,6 +199,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => (0usize..16, 0i64..50).prop_map(|(lane, after)| Event::Note(lane, after)),
         3 => (0i64..20, 0usize..9, proptest::option::of(-5i64..30)).prop_map(|(ms, most, next)| Event::Claim(ms, most, next)),
+        3 => (0usize..16).prop_map(Event::Admit),
         4 => (0usize..64).prop_map(Event::End),
     ]
 }
@@ -211,6 +233,18 @@ proptest! {
                     agenda.ended(&lane);
                 }
                 Event::End(_) => {}
+                Event::Admit(lane) => {
+                    let lane = name(lane);
+                    let has_room = agenda.lane_room(&lane) > 0 && agenda.owner_room(parts(&lane).0) > 0;
+                    let waits = due.get(&lane).is_some_and(|at| *at <= now);
+                    if agenda.admit(&lane, now) {
+                        prop_assert!(has_room && !waits, "{} has no place", lane);
+                        running.push(lane);
+                    } else {
+                        let anything = due.values().any(|at| *at <= now);
+                        prop_assert!(!has_room || anything, "{} could start", lane);
+                    }
+                }
                 Event::Claim(ms, most, next) => {
                     now += ms;
                     let picks = agenda.picks(now);

@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_TRIES: u32 = 5;
 /// For so long after its last use a connection to PostgreSQL is taken to be there.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long a connection to PostgreSQL may take to answer after use.
+const ANSWERS_IN: Duration = Duration::from_secs(2);
 /// From so many connections on the recorder has two.
 const SPARE_FROM: u32 = 8;
 /// What each session on PostgreSQL is told. A node that freezes in the middle of a transaction gives up its locks, and its
@@ -117,6 +119,15 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Opened
                         conn.ping().await?;
                     }
                     Ok(true)
+                })
+            })
+            // The pool tries a connection after use, and would wait for one that hangs for ever; its place would be gone.
+            .after_release(|conn, _| {
+                Box::pin(async move {
+                    match tokio::time::timeout(ANSWERS_IN, conn.ping()).await {
+                        Ok(answered) => answered.map(|()| true),
+                        Err(_) => Err(sqlx::Error::PoolTimedOut),
+                    }
                 })
             })
             .connect_lazy_with(options.clone())
