@@ -21,6 +21,7 @@ both!(
     what_runs_when_the_server_stops_is_finished,
     what_has_not_started_when_the_server_stops_starts_with_the_next,
     what_outlasts_the_stop_is_handed_back,
+    what_was_claimed_ahead_waits_again_when_its_host_hangs,
     what_a_killed_server_had_claimed_runs_again_at_the_next_start,
     what_is_handed_back_counts_as_never_claimed,
     a_dead_workers_task_is_taken_over_when_its_lease_ends,
@@ -105,6 +106,39 @@ async fn what_outlasts_the_stop_is_handed_back() {
     let keys: Vec<String> =
         scene.sink.requests().iter().map(|request| request.header("idempotency-key").unwrap().to_owned()).collect();
     assert_eq!(keys.iter().filter(|key| **key == hangs).count() + keys.iter().filter(|key| **key == ends).count(), 3);
+}
+
+async fn what_was_claimed_ahead_waits_again_when_its_host_hangs() {
+    let mut scene = Scene::of(World::builder().per_host(8).stop_grace(Duration::ZERO)).await;
+    for n in 0..400 {
+        scene.push(json!({ "n": n, "delay": 60 })).await;
+    }
+    // An account has six of the eight places of a host.
+    scene.sink.script([vec![Play::status(200); 200], vec![Play::Hang; 6]].concat());
+    scene.world.forward(60_000);
+    scene.sink.expect(206).await;
+    let counts = async || scene.world.engine().store.read().await.unwrap().count_tasks().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut ahead = 0;
+    loop {
+        let now = counts().await;
+        ahead = ahead.max(now.running - 6);
+        if (now.running, now.waiting) == (6, 194) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now:?}");
+        scene.world.forward(100);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(ahead > 0, "nothing was claimed ahead");
+    assert_eq!(scene.sink.requests().len(), 206);
+    // Those six are broken off; all of the others are delivered once.
+    scene.world.restart().await;
+    scene.world.settle().await;
+    assert_eq!(scene.sink.requests().len(), 406);
+    assert!(
+        scene.world.tasks().await.iter().all(|task| task.state == TaskState::Succeeded && task.attempts.len() == 1)
+    );
 }
 
 /// A worker that claims and is never heard of again.
