@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::queue::{Claimed, LARGE};
 use super::{NewTask, Signal};
@@ -19,6 +19,8 @@ pub struct Intake {
     pub lease_ms: i64,
     /// Has room for as many tasks as may run.
     pub claims: mpsc::Sender<Claimed>,
+    /// Whether outcomes cannot be recorded at present: what started then would run again.
+    pub stuck: watch::Receiver<bool>,
     /// Its other end hears when nothing of this is under way any more, and what was not taken can be handed back.
     pub held: mpsc::Sender<()>,
 }
@@ -42,7 +44,7 @@ impl Starts {
         if !tasks.iter().any(fits) {
             return None;
         }
-        let intake = signal.intake()?;
+        let intake = signal.intake().filter(|intake| !*intake.stuck.borrow())?;
         let mut agenda = signal.agenda();
         let mut started = Vec::with_capacity(tasks.len());
         for task in tasks.iter_mut().filter(|task| fits(task)) {
