@@ -4,9 +4,7 @@
 //! and whoever comes later is told that it runs. A finish counts only for the worker and the attempt that it was
 //! claimed for: a worker that lost its lease changes nothing.
 
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
-
-use super::rows::{MOST_ROWS, Rows};
+use super::rows::{MOST_ROWS, Rows, from_row};
 use super::tasks::bounds;
 use super::trouble::in_time;
 use super::{Db, NewTask, Store, Tx, directly, on};
@@ -142,30 +140,21 @@ pub struct Release {
     pub run_at: i64,
 }
 
-impl<'r, R> FromRow<'r, R> for Claimed
-where
-    R: Row,
-    for<'c> &'c str: ColumnIndex<R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    bool: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        Ok(Self {
-            id: TaskId::new(row.try_get::<String, _>("id")?),
-            owner: AccountId::new(row.try_get::<String, _>("owner")?),
-            pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
-            service: row.try_get("service")?,
-            fallback: row.try_get("fallback")?,
-            lane: row.try_get("lane")?,
-            run_at: Timestamp(row.try_get("run_at")?),
-            payload: row.try_get("payload")?,
-            attempt: row.try_get("attempt")?,
-            attempt_base: row.try_get("attempt_base")?,
-            attempt_log: row.try_get("attempt_log")?,
-        })
-    }
-}
+from_row!(Claimed, |row| {
+    Ok(Self {
+        id: TaskId::new(row.try_get::<String, _>("id")?),
+        owner: AccountId::new(row.try_get::<String, _>("owner")?),
+        pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
+        service: row.try_get("service")?,
+        fallback: row.try_get("fallback")?,
+        lane: row.try_get("lane")?,
+        run_at: Timestamp(row.try_get("run_at")?),
+        payload: row.try_get("payload")?,
+        attempt: row.try_get("attempt")?,
+        attempt_base: row.try_get("attempt_base")?,
+        attempt_log: row.try_get("attempt_log")?,
+    })
+});
 
 /// Only what runs has a worker. The state does not stand here: it would lead PostgreSQL to `task_lease`, in which it reads
 /// past whatever has ended since it was last vacuumed, and that for every row.
