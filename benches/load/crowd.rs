@@ -15,8 +15,7 @@ use crate::http::{Connection, request};
 use crate::place::{Kind, Place};
 use crate::receiver::Receiver;
 use crate::report::{Goal, Report};
-use crate::server::Server;
-use crate::{Scale, fill, folder};
+use crate::{Scale, fill};
 
 /// Waiting deliveries of whoever is in the way.
 const LINE: u64 = 100_000;
@@ -44,8 +43,8 @@ async fn hanging() -> anyhow::Result<String> {
 /// 512 connections push to a receiver that hangs until 100,000 tasks are under way, and then go on against limits. The
 /// server's memory, and how soon refusals come.
 pub async fn overload(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
-    let (folder, hanging) = (folder()?, hanging().await?);
-    let server = Server::start(folder.path(), &[]).await?;
+    let (place, hanging) = (Place::new(Kind::Full).await?, hanging().await?);
+    let server = place.start(&[]).await?;
     let preset = server.make_preset(&format!("http://{hanging}/hook")).await?;
     let most = scale.of(LINE);
     let addresses = vec![server.address];
@@ -78,9 +77,14 @@ pub async fn overload(report: &mut Report, scale: Scale) -> anyhow::Result<()> {
 
     let places = PLACES.to_string();
     let limited = [("FANFARE_LIMITS_PER_PUSHER_PER_MINUTE", "6000"), ("FANFARE_LIMITS_CONNECTIONS", places.as_str())];
-    let server = Server::start(folder.path(), &limited).await?;
-    let load = Load { addresses: vec![server.address], connections: PLACES, ..load(scale.seconds(3.0)) };
+    // An administrator's pushes are not limited.
+    fill::other_account(&place.location()).await.context("the other account")?;
+    let server = place.start(&limited).await?;
+    let preset = server.make_preset_by(fill::OTHER_TOKEN, &format!("http://{hanging}/hook")).await?;
+    let template = Template::new(&preset, None);
+    let load = Load { addresses: vec![server.address], template, connections: PLACES, ..load(scale.seconds(3.0)) };
     let tally = load.drive().await?;
+    anyhow::ensure!(tally.limited > 0, "nothing was limited");
     let turned_away = turned_away(server.address).await?;
     report.add("with limits: accepted", tally.accepted as f64, "", Goal::None);
     report.add("with limits: 429", tally.limited as f64, "", Goal::None);

@@ -37,11 +37,15 @@ pub async fn waiting_tasks(location: &Location, count: u64, host: &str) -> anyho
     fill(store, count, move |number| task(number, &own, &host)).await
 }
 
-/// Adds so many tasks that are due. Every second one is of the bench's own account and to `host`; the rest are of an
-/// account of their own, each to another host, where nobody listens. Makes an account besides, whose token is
-/// `OTHER_TOKEN`.
-pub async fn due_tasks(location: &Location, count: u64, host: &str) -> anyhow::Result<()> {
-    let (store, own) = open(location).await?;
+/// Makes an account besides, which is no administrator and whose token is `OTHER_TOKEN`; no server may run on it.
+pub async fn other_account(location: &Location) -> anyhow::Result<()> {
+    let (store, _) = open(location).await?;
+    add_other(&store).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn add_other(store: &Store) -> anyhow::Result<()> {
     let now = SystemClock::default().now();
     let id = AccountId::new("other");
     let email = "other@example.com".to_owned();
@@ -59,6 +63,14 @@ pub async fn due_tasks(location: &Location, count: u64, host: &str) -> anyhow::R
     let until = now.plus_ms(TOMORROW_MS);
     tx.insert_token(&TokenHash::of(OTHER_TOKEN), &id, now, until).await.map_err(|error| broken(&error))?;
     tx.commit().await.map_err(|error| broken(&error))?;
+    Ok(())
+}
+
+/// Adds so many tasks that are due. Every second one is of the bench's own account and to `host`; the rest are of an
+/// account of their own, each to another host, where nobody listens. Makes the other account as well.
+pub async fn due_tasks(location: &Location, count: u64, host: &str) -> anyhow::Result<()> {
+    let (store, own) = open(location).await?;
+    add_other(&store).await?;
     let sealer = Sealer::new(&SecretKey::parse(SECRET_KEY).context("the key is 64 digits")?);
     let host = host.to_owned();
     fill(store, count, move |number| {
