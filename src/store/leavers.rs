@@ -48,6 +48,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn revoke_some_of(&mut self, owner: &AccountId, now: Timestamp, limit: i64) -> Result<u64> {
+        self.hold_waiting_of(owner, limit).await?;
         Ok(on!(self, conn => sqlx::query(
             "UPDATE task SET state = 'revoked', finished_at = $1 WHERE state IN ('waiting', 'held') AND id IN
              (SELECT id FROM task WHERE owner = $2 AND state IN ('waiting', 'held') ORDER BY id LIMIT $3)")

@@ -1,9 +1,9 @@
 //! What must not interleave takes turns. SQLite has one writing connection, so its transactions do so by themselves. On
 //! PostgreSQL, at READ COMMITTED, what one transaction has checked another may change before the first commits: here
-//! lies the fork, advisory locks that last until the end of the transaction.
+//! lies the fork, locks that last until the end of the transaction.
 
 use super::{Store, Tx};
-use crate::domain::id::PushId;
+use crate::domain::id::{AccountId, PushId};
 use crate::error::Result;
 
 /// What stands before every name, because the locks of a database may have other users.
@@ -39,6 +39,21 @@ impl Tx {
     /// If the database fails.
     pub async fn alone_with_admins(&mut self) -> Result<()> {
         self.take_turn("admins").await
+    }
+
+    /// Locks what waits of an account's tasks, up to `limit`, in the order of their ids: one statement that changes them all
+    /// would lock them in any order, and could wait in a circle with whoever goes by their ids.
+    pub(super) async fn hold_waiting_of(&mut self, owner: &AccountId, limit: i64) -> Result<()> {
+        if let Self::Postgres(tx) = self {
+            sqlx::query(
+                "SELECT id FROM task WHERE owner = $1 AND state IN ('waiting', 'held') ORDER BY id LIMIT $2 FOR UPDATE",
+            )
+            .bind(owner.as_str())
+            .bind(limit)
+            .execute(&mut **tx)
+            .await?;
+        }
+        Ok(())
     }
 
     async fn take_turn(&mut self, name: &str) -> Result<()> {
