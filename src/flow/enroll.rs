@@ -76,11 +76,11 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     if engine.mail.is_some() && (is_new || engine.door.may_mail(kind.as_str(), &key, now)) {
         let letter = Letter { kind, to: key, language: wish.language, origin: visitor.origin };
         let task = mails::task(engine, &letter)?;
-        tx.insert_task(&task).await?;
-        mail = Some(task);
+        mail = Some((task.lane.clone(), task.run_at.0));
+        tx.insert_task(task).await?;
     }
     tx.commit().await?;
-    engine.store.signal().note(mail.iter().map(|task| (task.lane.as_str(), task.run_at.0)));
+    engine.store.signal().note(mail.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
     Ok(SignedUp { confirm_by: now.plus_ms(CONFIRM_MS), mail: engine.mail.is_some() })
 }
 

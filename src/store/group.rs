@@ -14,20 +14,22 @@ use super::{Db, Signal, Tx, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::Result;
 
-static INSERT: Rows = Rows::new(
-    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
-     created_at) VALUES ",
-    &[""; 11],
-    "",
-);
+/// The beginning of every statement that makes tasks: the columns that `bind_task!` binds, and more.
+macro_rules! insert_into {
+    ($more:literal) => {
+        concat!(
+            "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at",
+            $more,
+            ") VALUES "
+        )
+    };
+}
 
+static INSERT: Rows = Rows::new(insert_into!(""), &[""; 11], "");
 /// The same where some of them run at once.
-static INSERT_STARTED: Rows = Rows::new(
-    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, \
-     created_at, attempt, worker, lease_until, started_at) VALUES ",
-    &[""; 15],
-    "",
-);
+static INSERT_STARTED: Rows = Rows::new(insert_into!(", attempt, worker, lease_until, started_at"), &[""; 15], "");
+/// The same for one, in either dialect.
+const INSERT_ONE: &str = concat!(insert_into!(""), "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
 
 /// A push that waits for its commit.
 pub(super) struct Entry {
@@ -173,6 +175,16 @@ macro_rules! bind_task {
             .bind(task.payload)
             .bind(task.created_at.0)
     }};
+}
+
+impl Tx {
+    /// Records a task together with what else this transaction does. Tell the signal after the commit.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_task(&mut self, task: NewTask) -> Result<()> {
+        Ok(on!(self, conn => bind_task!(sqlx::query::<Db>(INSERT_ONE), task).execute(conn).await.map(drop))?)
+    }
 }
 
 /// Adds to `tasks` those of the pushes whose key was free.

@@ -1,6 +1,5 @@
 //! What the server's own mails need: the tasks that send them, and what the links in them prove.
 
-use super::tasks::NewTask;
 use super::{TokenHash, Tx, on};
 use crate::domain::account::MailPurpose;
 use crate::domain::id::AccountId;
@@ -24,29 +23,6 @@ pub struct MailToken {
 const MOST_TOKENS: i64 = 5;
 
 impl Tx {
-    /// Records a task together with what else this transaction does. Tell the signal after the commit.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn insert_task(&mut self, task: &NewTask) -> Result<()> {
-        on!(self, conn => sqlx::query(
-            "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-            .bind(task.id.as_str().to_owned())
-            .bind(task.owner.as_str().to_owned())
-            .bind(task.pusher_id.as_str().to_owned())
-            .bind(task.service.clone())
-            .bind(task.name.clone())
-            .bind(task.fallback)
-            .bind(task.state.as_str())
-            .bind(task.lane.clone())
-            .bind(task.run_at.0)
-            .bind(task.payload.clone())
-            .bind(task.created_at.0)
-            .execute(conn).await.map(drop))?;
-        Ok(())
-    }
-
     /// Keeps a token that goes out in a mail, in place of the oldest if there are many.
     ///
     /// # Errors

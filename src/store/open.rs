@@ -37,6 +37,7 @@ const KEPT: &str = "auto";
 const MOST_LOG: &str = "8000";
 /// The log of SQLite is cut back to this after it had to grow, as behind a long read.
 const LOG_KEPT: &str = "67108864";
+
 /// The database, from several sides.
 pub(super) struct Opened {
     pub all: Db,
