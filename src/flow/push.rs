@@ -61,11 +61,7 @@ pub async fn push(
 ) -> Result<Accepted> {
     engine.store.takes_pushes()?;
     let reading = engine.pushers.begin();
-    let found = engine.pusher(id).await.inspect_err(|error| {
-        if matches!(error, Error::Busy { .. }) {
-            engine.store.suspect();
-        }
-    });
+    let found = engine.pusher(id).await.inspect_err(|error| engine.store.suspect_if_busy(error));
     let root = found?.ok_or(Error::NotFound("pusher"))?;
     permit(engine, caller, &root)?;
     let now = engine.clock.now();

@@ -134,9 +134,11 @@ impl Store {
         self.recorder.check()
     }
 
-    /// For whoever found that the database does not answer: the next pushes need not find out for themselves.
-    pub fn suspect(&self) {
-        self.recorder.suspect();
+    /// For what a push looked up: if the database does not answer, the next pushes need not find out for themselves.
+    pub fn suspect_if_busy(&self, error: &Error) {
+        if matches!(error, Error::Busy { .. }) {
+            self.recorder.suspect();
+        }
     }
 
     /// Records the tasks of one push; returns once they are durable.
