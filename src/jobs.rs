@@ -81,8 +81,13 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
     let (held, mut starting) = mpsc::channel(1);
-    let lease_ms = i64::try_from(engine.lease.as_millis()).unwrap_or(i64::MAX);
-    let intake = Intake { worker: name.clone(), lease_ms, claims: claims.clone(), stuck: recording.clone(), held };
+    let intake = Intake {
+        worker: name.clone(),
+        lease_ms: engine.lease_ms(),
+        claims: claims.clone(),
+        stuck: recording.clone(),
+        held,
+    };
     engine.store.signal().set_intake(Some(intake));
     let (cut, cutting) = watch::channel(false);
     let cutter = tokio::spawn(cut_after(grace, cut, stopping.clone()));

@@ -82,6 +82,13 @@ pub struct Engine {
     pub base_url: OnceLock<String>,
 }
 
+impl Engine {
+    /// How long a claim holds, in milliseconds.
+    pub fn lease_ms(&self) -> i64 {
+        i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
 /// Who makes a request, proved by a token.
 #[derive(Debug, Clone)]
 pub struct Caller {

@@ -163,8 +163,8 @@ impl Claimer {
             self.later.extend(dry);
         } else if !lanes.is_empty() {
             let (store, name, asked) = (self.engine.store.clone(), self.name.clone(), lanes.clone());
-            let lease_ms = i64::try_from(self.engine.lease.as_millis()).unwrap_or(i64::MAX);
-            let claim = async move { store.claim(&name, &asked, now, now.plus_ms(lease_ms)).await };
+            let lease_until = now.plus_ms(self.engine.lease_ms());
+            let claim = async move { store.claim(&name, &asked, now, lease_until).await };
             self.asking = Some(Asking { lanes, answer: tokio::spawn(claim) });
         }
     }
