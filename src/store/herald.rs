@@ -105,13 +105,15 @@ impl Outbox {
 impl Store {
     /// Whether other nodes may work on the same database.
     pub fn is_shared(&self) -> bool {
-        matches!(self.db, Db::Postgres(_))
+        matches!(self.db, Db::Postgres { .. })
     }
 
     /// Begins to talk with the other nodes under this name; `None` where there are none. Ends when the database is
     /// closed.
     pub fn join(&self, name: &str) -> Option<mpsc::UnboundedReceiver<News>> {
-        let (Db::Postgres(all), Db::Postgres(alone)) = (&self.db, &self.listening) else { return None };
+        let (Db::Postgres { pool: all, .. }, Db::Postgres { pool: alone, .. }) = (&self.db, &self.listening) else {
+            return None;
+        };
         let (tell, news) = mpsc::unbounded_channel();
         let began = Instant::now();
         tokio::spawn(speak(all.clone(), self.signal.outbox().clone(), name.to_owned(), began));
@@ -124,7 +126,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn time(&self) -> Result<Option<Timestamp>> {
-        let Db::Postgres(pool) = &self.db else { return Ok(None) };
+        let Db::Postgres { pool, .. } = &self.db else { return Ok(None) };
         let (now,): (i64,) =
             sqlx::query_as("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint").fetch_one(pool).await?;
         Ok(Some(Timestamp(now)))
@@ -132,7 +134,7 @@ impl Store {
 
     /// Tells the others what they have not been told yet, before the database is closed.
     pub(super) async fn tell_the_rest(&self) {
-        if let Db::Postgres(pool) = &self.db {
+        if let Db::Postgres { pool, .. } = &self.db {
             send(pool, self.signal.outbox().take("")).await;
         }
     }

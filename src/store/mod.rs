@@ -21,6 +21,7 @@ mod group;
 mod herald;
 mod idempotency;
 mod invites;
+mod kept;
 mod leavers;
 mod mails;
 mod migrations;
@@ -59,6 +60,7 @@ use self::checkpoint::Checkpoints;
 pub use self::file::holds_database;
 pub use self::herald::News;
 pub use self::idempotency::{KeyHash, NewKey, Recorded};
+use self::kept::Kept;
 pub use self::mails::MailToken;
 use self::open::Opened;
 pub use self::pushers::{PusherKind, StoredPusher};
@@ -100,8 +102,15 @@ pub enum Location {
 /// The open pools.
 #[derive(Clone)]
 enum Db {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
-    Postgres(PgPool),
+    Sqlite {
+        writer: Kept<Sqlite>,
+        readers: SqlitePool,
+    },
+    Postgres {
+        pool: PgPool,
+        /// For who writes alone and often.
+        kept: Option<Kept<Postgres>>,
+    },
 }
 
 /// The database, open and migrated. Cheap to clone.
@@ -110,6 +119,9 @@ pub struct Store {
     db: Db,
     /// What the recorder writes through.
     recording: Db,
+    /// What claims, and what outcomes, are written through.
+    claiming: Db,
+    finishing: Db,
     /// What the other nodes are heard through.
     listening: Db,
     sealer: Arc<Sealer>,
@@ -153,26 +165,44 @@ pub(in crate::store) use on;
 /// writer's turn.
 macro_rules! directly {
     ($db:expr, $conn:ident => $body:expr) => {
-        $crate::store::directly!(writer of $db, $conn => $body)
-    };
-    ($pool:ident of $db:expr, $conn:ident => $body:expr) => {
         match $db {
-            $crate::store::Db::Sqlite { $pool, .. } => {
-                #[allow(dead_code)]
-                type Dialect = sqlx::Sqlite;
-                let mut held = $pool.acquire().await?;
-                let $conn = &mut *held;
-                $body
+            $crate::store::Db::Sqlite { writer, .. } => $crate::store::directly!(sqlx::Sqlite, writer, $conn => $body),
+            $crate::store::Db::Postgres { kept: Some(kept), .. } => {
+                $crate::store::directly!(sqlx::Postgres, kept, $conn => $body)
             }
-            $crate::store::Db::Postgres(pool) => {
-                #[allow(dead_code)]
-                type Dialect = sqlx::Postgres;
-                let mut held = pool.acquire().await?;
-                let $conn = &mut *held;
-                $body
+            $crate::store::Db::Postgres { pool, .. } => {
+                $crate::store::directly!(pool of sqlx::Postgres, pool, $conn => $body)
             }
         }
     };
+    (readers of $db:expr, $conn:ident => $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite { readers, .. } => {
+                $crate::store::directly!(pool of sqlx::Sqlite, readers, $conn => $body)
+            }
+            $crate::store::Db::Postgres { pool, .. } => {
+                $crate::store::directly!(pool of sqlx::Postgres, pool, $conn => $body)
+            }
+        }
+    };
+    (pool of $dialect:ty, $pool:expr, $conn:ident => $body:expr) => {{
+        #[allow(dead_code)]
+        type Dialect = $dialect;
+        let mut held = $pool.acquire().await?;
+        let $conn = &mut *held;
+        $body
+    }};
+    ($dialect:ty, $kept:expr, $conn:ident => $body:expr) => {{
+        #[allow(dead_code)]
+        type Dialect = $dialect;
+        let mut held = $kept.take().await?;
+        let $conn = &mut *held;
+        let done = $body;
+        if done.is_ok() {
+            held.keep();
+        }
+        done
+    }};
 }
 pub(in crate::store) use directly;
 
@@ -186,13 +216,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
-        let Opened { all: db, recording, listening, checkpoints } = open::open(location).await?;
+        let Opened { all: db, recording, claiming, finishing, listening, checkpoints } = open::open(location).await?;
         db.migrate().await.context("the database could not be migrated")?;
         let sealer = Arc::new(Sealer::new(key));
-        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
+        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres { .. })));
         let recorder = batch::Recorder::start(recording.clone(), signal.clone(), checkpoints.clone())
             .context("the writer could not start")?;
-        let store = Self { db, recording, listening, sealer, signal, recorder, checkpoints, tried: Arc::default() };
+        let tried = Arc::default();
+        let store =
+            Self { db, recording, claiming, finishing, listening, sealer, signal, recorder, checkpoints, tried };
         store.prove_key().await?;
         Ok(store)
     }
@@ -258,8 +290,8 @@ impl Store {
         if let Some(checkpoints) = &self.checkpoints {
             checkpoints.close().await;
         }
-        self.recording.close().await;
-        self.db.close().await;
+        // Together: some are of the same pool, which is closed when none of them keeps a connection of it.
+        tokio::join!(self.recording.close(), self.claiming.close(), self.finishing.close(), self.db.close());
     }
 }
 
@@ -267,16 +299,16 @@ impl Db {
     async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+            Self::Postgres { pool, .. } => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
         })
     }
 
     async fn write(&self) -> Result<Tx> {
         Ok(match self {
             // IMMEDIATE takes the write lock now; a deferred transaction could fail when it first writes.
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.take().await?.begin("BEGIN IMMEDIATE").await?),
             // The level that everything here is written for, whatever the server's default.
-            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
+            Self::Postgres { pool, .. } => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
         })
     }
 
@@ -296,8 +328,8 @@ impl Db {
 
     async fn migrate(&self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite { writer, .. } => migrations::for_sqlite().run(writer).await?,
-            Self::Postgres(pool) => migrations::for_postgres().run(pool).await?,
+            Self::Sqlite { writer, .. } => migrations::for_sqlite().run(writer.pool()).await?,
+            Self::Postgres { pool, .. } => migrations::for_postgres().run(pool).await?,
         }
         Ok(())
     }
@@ -308,7 +340,8 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, kept: None } => pool.close().await,
+            Self::Postgres { kept: Some(kept), .. } => kept.close().await,
         }
     }
 }

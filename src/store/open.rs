@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, PgPool};
 
 use super::checkpoint::Checkpoints;
+use super::kept::Kept;
 use super::{Db, Location, file};
 
 const READERS: u32 = 4;
@@ -43,6 +44,9 @@ pub(super) struct Opened {
     pub all: Db,
     /// What the recorder writes through.
     pub recording: Db,
+    /// What claims, and what outcomes, are written through.
+    pub claiming: Db,
+    pub finishing: Db,
     /// What the other nodes are heard through.
     pub listening: Db,
     pub checkpoints: Option<Checkpoints>,
@@ -55,7 +59,8 @@ pub(super) async fn open(location: &Location) -> anyhow::Result<Opened> {
         Location::Sqlite { file, durable } => {
             file::check(file).await?;
             let (db, checkpoints) = open_sqlite(file, *durable).await?;
-            Ok(Opened { recording: db.clone(), listening: db.clone(), all: db, checkpoints: Some(checkpoints) })
+            let [recording, claiming, finishing, listening] = [(); 4].map(|()| db.clone());
+            Ok(Opened { all: db, recording, claiming, finishing, listening, checkpoints: Some(checkpoints) })
         }
         Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await,
     }
@@ -79,7 +84,6 @@ async fn open_sqlite(file: &Path, durable: bool) -> anyhow::Result<(Db, Checkpoi
     // transaction for ever, and must go.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
-        .min_connections(1)
         .acquire_timeout(BUSY)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -95,7 +99,7 @@ async fn open_sqlite(file: &Path, durable: bool) -> anyhow::Result<(Db, Checkpoi
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok((Db::Sqlite { writer, readers }, checkpoints))
+    Ok((Db::Sqlite { writer: Kept::new(writer, Duration::MAX), readers }, checkpoints))
 }
 
 /// The pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
@@ -142,6 +146,17 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Opened
         }
         tries += 1;
     }
-    let (recording, listening) = (Db::Postgres(pool(recording, KEPT)), Db::Postgres(pool(1, KEPT)));
-    Ok(Opened { all: Db::Postgres(all), recording, listening, checkpoints: None })
+    let shared = |pool: &PgPool| Db::Postgres { pool: pool.clone(), kept: None };
+    let keeping = |pool: &PgPool| match max_connections >= SPARE_FROM {
+        true => Db::Postgres { pool: pool.clone(), kept: Some(Kept::new(pool.clone(), TRUSTED_FOR)) },
+        false => shared(pool),
+    };
+    Ok(Opened {
+        recording: keeping(&pool(recording, KEPT)),
+        claiming: keeping(&all),
+        finishing: keeping(&all),
+        listening: shared(&pool(1, KEPT)),
+        all: shared(&all),
+        checkpoints: None,
+    })
 }

@@ -235,11 +235,11 @@ impl Store {
     ) -> Result<Vec<Claim>> {
         let sql = match self.db {
             Db::Sqlite { .. } => CLAIM_SQLITE,
-            Db::Postgres(_) => CLAIM_POSTGRES,
+            Db::Postgres { .. } => CLAIM_POSTGRES,
         };
         let mut claims = Vec::with_capacity(lanes.len());
         if let [(lane, most)] = lanes {
-            let tasks: Vec<Claimed> = directly!(&self.db, conn => sqlx::query_as(sql)
+            let tasks: Vec<Claimed> = directly!(&self.claiming, conn => sqlx::query_as(sql)
                 .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
                 .fetch_all(conn).await)?;
             claims.push(Claim::new(lane, tasks));
@@ -328,9 +328,9 @@ impl Store {
     async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
         let text = match self.db {
             Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, finishes.len()),
-            Db::Postgres(_) => FINISH_POSTGRES.text(&self.db, finishes.len()),
+            Db::Postgres { .. } => FINISH_POSTGRES.text(&self.db, finishes.len()),
         };
-        directly!(&self.db, conn => {
+        directly!(&self.finishing, conn => {
             let mut query = sqlx::query::<Dialect>(text);
             for finish in finishes {
                 let row = FinishRow::of(finish);
@@ -383,7 +383,7 @@ impl Store {
     pub async fn take_over(&self, now: Timestamp) -> Result<usize> {
         let sql = match self.db {
             Db::Sqlite { .. } => TAKE_OVER_SQLITE,
-            Db::Postgres(_) => TAKE_OVER_POSTGRES,
+            Db::Postgres { .. } => TAKE_OVER_POSTGRES,
         };
         let work = async {
             let rows: Vec<(String, i64)> =

@@ -131,7 +131,7 @@ async fn update(tx: &mut Tx, column: Column, sealed: Vec<(String, String)>) -> a
 /// has harmed nothing.
 async fn forget(db: &Db) {
     if let Db::Sqlite { writer, .. } = db
-        && let Err(error) = sqlx::query("VACUUM").execute(writer).await
+        && let Err(error) = sqlx::query("VACUUM").execute(writer.pool()).await
     {
         tracing::warn!(%error, "what was sealed with the old key may still be in unused parts of the file");
     }

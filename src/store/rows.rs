@@ -65,7 +65,7 @@ impl Rows {
             .get_or_init(|| (self.write(rows, |_| "?".to_owned()), self.write(rows, |at| format!("${at}"))));
         match db {
             Db::Sqlite { .. } => plain,
-            Db::Postgres(_) => numbered,
+            Db::Postgres { .. } => numbered,
         }
     }
 

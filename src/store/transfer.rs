@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use super::kept::Kept;
 use super::open::{BUSY, open};
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey, proves};
@@ -56,7 +57,7 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     let moved = copy_all(&mut reading, &mut writing).await?;
     writing.commit().await.map_err(broken)?;
     drop(reading);
-    if let Db::Postgres(pool) = &target {
+    if let Db::Postgres { pool, .. } = &target {
         // Its planner still takes the tables for empty, and would find out only later; nothing is lost if it does.
         let _ = sqlx::query("ANALYZE").execute(pool).await;
     }
@@ -135,7 +136,7 @@ async fn alone_on(file: &Path) -> anyhow::Result<Db> {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_with(options).await;
     let pool = pool.map_err(|error| file::unreadable(file, error))?;
-    Ok(Db::Sqlite { writer: pool.clone(), readers: pool })
+    Ok(Db::Sqlite { writer: Kept::new(pool.clone(), Duration::ZERO), readers: pool })
 }
 
 pub(super) fn in_use(from: &Location, error: Error) -> anyhow::Error {

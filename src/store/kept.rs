@@ -1,0 +1,116 @@
+//! A connection that stays out of its pool between uses. A pool tries each connection after use, and gives it to nobody
+//! meanwhile: one more trip to the database for each write, which the next one waits for.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Pool, SqlSafeStr, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// How long to wait for a turn.
+const TURN: Duration = Duration::from_secs(10);
+
+/// One connection of a pool, for one after the other, in the order in which they came. Cheap to clone.
+pub(super) struct Kept<DB: Database> {
+    pool: Pool<DB>,
+    /// For so long after its last use it is taken to be there.
+    trusted_for: Duration,
+    slot: Arc<Mutex<Slot<DB>>>,
+}
+
+struct Slot<DB: Database> {
+    connection: Option<PoolConnection<DB>>,
+    used: Instant,
+}
+
+/// A connection in use. Unless it is kept, it goes back to the pool, which tries it.
+pub(super) struct Held<'a, DB: Database> {
+    connection: PoolConnection<DB>,
+    kept: &'a Kept<DB>,
+    slot: MutexGuard<'a, Slot<DB>>,
+}
+
+impl<DB: Database> Clone for Kept<DB> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), trusted_for: self.trusted_for, slot: self.slot.clone() }
+    }
+}
+
+impl<DB: Database> Kept<DB> {
+    /// Keeps a connection for so long after its last use; with no time at all, never.
+    pub(super) fn new(pool: Pool<DB>, trusted_for: Duration) -> Self {
+        Self { pool, trusted_for, slot: Arc::new(Mutex::new(Slot { connection: None, used: Instant::now() })) }
+    }
+
+    /// The pool that the connection is of.
+    pub(super) fn pool(&self) -> &Pool<DB> {
+        &self.pool
+    }
+
+    /// Waits for its turn, and for a connection if none is kept.
+    pub(super) async fn take(&self) -> sqlx::Result<Held<'_, DB>> {
+        let mut slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(_) => tokio::time::timeout(TURN, self.slot.lock()).await.map_err(|_| sqlx::Error::PoolTimedOut)?,
+        };
+        if slot.used.elapsed() >= self.trusted_for {
+            // The pool tries it.
+            slot.connection = None;
+        }
+        let connection = match slot.connection.take() {
+            Some(connection) => connection,
+            None => self.pool.acquire().await?,
+        };
+        Ok(Held { connection, kept: self, slot })
+    }
+
+    /// Closes the pool, after what is under way.
+    pub(super) async fn close(&self) {
+        // From here on nothing is kept any more.
+        let closed = self.pool.close();
+        drop(self.slot.lock().await.connection.take());
+        closed.await;
+    }
+}
+
+impl<DB: Database> Held<'_, DB> {
+    /// Keeps it for the next one: what was done with it ended well, and is no transaction.
+    pub(super) fn keep(mut self) {
+        if !self.kept.pool.is_closed() && !self.kept.trusted_for.is_zero() {
+            self.slot.used = Instant::now();
+            self.slot.connection = Some(self.connection);
+        }
+    }
+
+    /// Begins a transaction, which gives it back to the pool at its end.
+    pub(super) async fn begin(self, statement: &'static str) -> sqlx::Result<Transaction<'static, DB>> {
+        let Self { connection, slot, .. } = self;
+        drop(slot);
+        Transaction::begin(connection, Some(statement.into_sql_str())).await
+    }
+}
+
+impl<DB: Database> Deref for Held<'_, DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl<DB: Database> DerefMut for Held<'_, DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
+}
+
+impl<DB: Database> Drop for Slot<DB> {
+    /// The last one may go where there is no runtime, which a connection needs to get back to its pool.
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
+        }
+    }
+}
