@@ -18,8 +18,8 @@ pub fn language() -> Language {
 }
 
 /// Runs a future with the language that `language()` answers inside it.
-pub async fn speaking<F: Future>(language: Language, work: F) -> F::Output {
-    LANGUAGE.scope(language, work).await
+pub fn speaking<F: Future>(language: Language, work: F) -> impl Future<Output = F::Output> {
+    LANGUAGE.scope(language, work)
 }
 
 impl Language {

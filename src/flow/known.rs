@@ -76,7 +76,7 @@ pub async fn known(engine: &Engine, account: &AccountId, now: Timestamp) -> Resu
         return Ok(known);
     }
     let begun_at = accounts.begin(account, now);
-    let found = look_up(engine, account).await.inspect_err(|error| engine.store.suspect_if_busy(error))?;
+    let found = Box::pin(look_up(engine, account)).await.inspect_err(|error| engine.store.suspect_if_busy(error))?;
     accounts.keep(account, found, now, begun_at);
     Ok(found)
 }

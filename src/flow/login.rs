@@ -116,7 +116,7 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
     let now = engine.clock.now();
     let holder = match engine.callers.get(&hash, now) {
         Some(holder) => holder,
-        None => look_up(engine, token, &hash, now).await?,
+        None => Box::pin(look_up(engine, token, &hash, now)).await?,
     };
     if !holder.account.is_admin() {
         engine.limits.account(&holder.account.id, now)?;
@@ -124,14 +124,19 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
     let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };
     if holder.last_used_at.is_none_or(|last| now.0 - last.0 >= every) {
         engine.callers.touched(&hash, now);
-        let mut tx = engine.store.write().await?;
-        match &holder.token {
-            Some(token) => tx.touch_api_token(&token.id, now).await?,
-            None => tx.touch_token(&hash, now, now.plus_ms(IDLE_MS)).await?,
-        }
-        tx.commit().await?;
+        Box::pin(touch(engine, &holder, &hash, now)).await?;
     }
     Ok(Caller { account: holder.account.clone(), token: hash, api_token: holder.token.clone(), origin })
+}
+
+/// Records that a token was used.
+async fn touch(engine: &Engine, holder: &Holder, hash: &TokenHash, now: Timestamp) -> Result<()> {
+    let mut tx = engine.store.write().await?;
+    match &holder.token {
+        Some(token) => tx.touch_api_token(&token.id, now).await?,
+        None => tx.touch_token(hash, now, now.plus_ms(IDLE_MS)).await?,
+    }
+    tx.commit().await
 }
 
 async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp) -> Result<Arc<Holder>> {

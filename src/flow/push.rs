@@ -82,7 +82,7 @@ pub async fn push(
     let counters: Vec<_> = tasks.iter().map(|task| engine.metrics.service(&task.service)).collect();
     if let Some(once) = &once {
         let key = once.with_answer(engine, &accepted)?;
-        if engine.store.record_once(tasks, key).await? == Recorded::KeyTaken {
+        if Box::pin(engine.store.record_once(tasks, key)).await? == Recorded::KeyTaken {
             // Should the key have ended meanwhile, it is free for whoever comes again.
             let ended = Error::Busy { retry_after: Duration::from_secs(1) };
             return Box::pin(once.first_answer(engine)).await?.ok_or(ended);
@@ -94,7 +94,7 @@ pub async fn push(
     // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
     if !engine.pushers.still_good(reading)
         && let Some(owner) = owner(&root)
-        && let Err(error) = revoke_if_gone(engine, owner, id).await
+        && let Err(error) = Box::pin(revoke_if_gone(engine, owner, id)).await
     {
         tracing::warn!(?error, push_id = %accepted.push_id, "whether the Pusher is still there could not be looked up");
     }

@@ -198,7 +198,8 @@ impl Engine {
             return Ok(Some(pusher));
         }
         let read_at_change = self.pushers.changes();
-        let Some(stored) = self.pushable(id).await? else { return Ok(None) };
+        // Boxed, as it is seldom done: each push would carry its state about.
+        let Some(stored) = Box::pin(self.pushable(id)).await? else { return Ok(None) };
         let pusher = as_pusher(stored);
         self.pushers.keep(id, &pusher, read_at_change);
         Ok(Some(pusher))
