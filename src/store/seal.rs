@@ -3,12 +3,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use chacha20::{Key, R20, hchacha};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 /// Version and cipher of what follows; leaves room for other keys.
 const PREFIX: &str = "1.";
 const NONCE: usize = 24;
+/// So much of the nonce makes the key for one text, and the rest is the nonce under that key.
+const SALT: usize = 16;
 
 /// The installation's key: 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,13 +83,13 @@ impl std::error::Error for Unsealable {}
 
 /// Seals and opens texts.
 pub struct Sealer {
-    cipher: XChaCha20Poly1305,
+    key: Key,
 }
 
 impl Sealer {
     /// A sealer under this key.
     pub fn new(key: &SecretKey) -> Self {
-        Self { cipher: XChaCha20Poly1305::new(&Key::from(key.0)) }
+        Self { key: Key::from(key.0) }
     }
 
     /// Seals a text for one place: the row of this column with this id.
@@ -95,13 +97,14 @@ impl Sealer {
         debug_assert!(Column::ALL.contains(&column), "a change of the key would pass {column:?} by");
 
         let nonce: [u8; NONCE] = rand::random();
-        let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
-        let mut sealed = nonce.to_vec();
-        sealed.extend(
-            self.cipher
-                .encrypt(&XNonce::from(nonce), payload)
-                .expect("encryption fails only for texts beyond 256 GiB, and bodies are limited"),
-        );
+        let mut sealed = Vec::with_capacity(NONCE + text.len() + CHACHA20_POLY1305.tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(text.as_bytes());
+        let (cipher, under) = self.cipher(&nonce);
+        let tag = cipher
+            .seal_in_place_separate_tag(under, Aad::from(place), &mut sealed[NONCE..])
+            .expect("encryption fails only for texts beyond 256 GiB, and bodies are limited");
+        sealed.extend_from_slice(tag.as_ref());
         let mut text = String::with_capacity(PREFIX.len() + sealed.len().div_ceil(3) * 4);
         text.push_str(PREFIX);
         BASE64.encode_string(&sealed, &mut text);
@@ -114,11 +117,24 @@ impl Sealer {
     /// If the key or the place is another, or the text is damaged.
     pub fn open(&self, place: &str, sealed: &str) -> Result<String, Unsealable> {
         let encoded = sealed.strip_prefix(PREFIX).ok_or(Unsealable)?;
-        let bytes = BASE64.decode(encoded).map_err(|_| Unsealable)?;
-        let (nonce, body) = bytes.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
-        let payload = Payload { msg: body, aad: place.as_bytes() };
-        let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Unsealable)?;
-        String::from_utf8(plain).map_err(|_| Unsealable)
+        let mut bytes = BASE64.decode(encoded).map_err(|_| Unsealable)?;
+        let (nonce, body) = bytes.split_first_chunk_mut::<NONCE>().ok_or(Unsealable)?;
+        let (cipher, under) = self.cipher(nonce);
+        let plain = cipher.open_in_place(under, Aad::from(place), body).map_err(|_| Unsealable)?;
+        let plain = std::str::from_utf8(plain).map_err(|_| Unsealable)?;
+        Ok(plain.to_owned())
+    }
+
+    /// XChaCha20-Poly1305 as draft-irtf-cfrg-xchacha makes it: the cipher under a key of its own for this nonce, and the
+    /// nonce under that key. `ring` has the rest, at a third of the time that it takes in Rust alone.
+    fn cipher(&self, nonce: &[u8; NONCE]) -> (LessSafeKey, Nonce) {
+        let (salt, rest) = nonce.split_at(SALT);
+        let salt: [u8; SALT] = salt.try_into().expect("it is split there");
+        let key = hchacha::<R20>(&self.key, &salt.into());
+        let mut under = [0; 12];
+        under[4..].copy_from_slice(rest);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("a key of this cipher has 32 bytes");
+        (LessSafeKey::new(key), Nonce::assume_unique_for_key(under))
     }
 }
 
@@ -144,6 +160,15 @@ mod tests {
     #[test]
     fn the_same_text_is_sealed_differently_each_time() {
         assert_ne!(sealer(1).seal(Column::Payload, "row", "x"), sealer(1).seal(Column::Payload, "row", "x"));
+    }
+
+    /// Sealed by the first version, with another library.
+    #[test]
+    fn what_was_sealed_before_opens() {
+        let sealed =
+            "1.w/60Kpl7clv7hG6OgcDTH5ujMmeZWjLEF95e7uzv/i9fmfUd9bIKcWubENKIbZTd3i1ZH2lDiwtdlzS/QZR/gFwV2qsr0xDaj8KrBtE";
+        let opened = sealer(7).open("row", sealed);
+        assert_eq!(opened.as_deref(), Ok("hunter2, sealed by an earlier version"));
     }
 
     #[test]
