@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ const MOST_QUEUED: usize = 8192;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What a task takes besides its payload, about.
 const TASK_BYTES: usize = 512;
-/// Longest that a push waits for its commit.
+/// Longest that a push queues; then it gets as much time again for its commit.
 const MOST_WAIT: Duration = Duration::from_secs(10);
 /// When a push may come again that the database could not take.
 const UNTIL_BETTER: Duration = Duration::from_secs(5);
@@ -64,11 +64,13 @@ impl Recorder {
         let (done, committed) = oneshot::channel();
         let busy = || Error::Busy { retry_after: Duration::from_secs(1) };
         let room = self.room(&tasks).ok_or_else(busy)?;
-        self.entries.try_send(Entry { tasks, key, done, room }).map_err(|_| busy())?;
-        match tokio::time::timeout(MOST_WAIT, committed).await {
-            Ok(Ok(Some(recorded))) => Ok(recorded),
-            // In the last two cases it is not known whether they are recorded.
-            Ok(Ok(None) | Err(_)) | Err(_) => Err(Error::Busy { retry_after: UNTIL_BETTER }),
+        let since = Instant::now();
+        self.entries.try_send(Entry { tasks, key, done, room, since }).map_err(|_| busy())?;
+        // Without a timer of its own, which costs more than looking at the clock: the writer sees to it.
+        match committed.await {
+            Ok(Some(recorded)) => Ok(recorded),
+            // In the last case it is not known whether they are recorded.
+            Ok(None) | Err(_) => Err(Error::Busy { retry_after: UNTIL_BETTER }),
         }
     }
 
@@ -89,13 +91,22 @@ impl Recorder {
         let (done, _) = oneshot::channel();
         if !self.refuses.swap(true, Ordering::Relaxed) {
             // With a full queue there is enough to try.
-            let _ = self.entries.try_send(Entry { tasks: Vec::new(), key: None, done, room: Room::none() });
+            let (tasks, room, since) = (Vec::new(), Room::none(), Instant::now());
+            let _ = self.entries.try_send(Entry { tasks, key: None, done, room, since });
         }
     }
 
     /// Whether the last group could not be recorded and nothing has been written since.
     pub(super) fn refuses(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses those that have queued for too long, which stand in front.
+fn refuse_late(waiting: &mut VecDeque<Entry>) {
+    let now = Instant::now();
+    while let Some(entry) = waiting.pop_front_if(|entry| now.duration_since(entry.since) >= MOST_WAIT) {
+        let _ = entry.done.send(None);
     }
 }
 
@@ -132,6 +143,7 @@ impl Writer {
             {
                 waiting.push_back(entry);
             }
+            refuse_late(&mut waiting);
             self.write(Group::next(&mut waiting)).await;
             if self.refuses.load(Ordering::Relaxed) {
                 self.refuse_until_better(&mut waiting).await;
@@ -196,6 +208,21 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_queued_for_too_long_is_refused() {
+        let entry = |since| {
+            let (done, told) = oneshot::channel();
+            (Entry { tasks: Vec::new(), key: None, done, room: Room::none(), since }, told)
+        };
+        let now = Instant::now();
+        let (late, refused) = entry(now.checked_sub(MOST_WAIT).unwrap());
+        let (early, mut waits) = entry(now);
+        let mut waiting = VecDeque::from([late, early]);
+        refuse_late(&mut waiting);
+        assert_eq!((refused.await, waiting.len()), (Ok(None), 1));
+        assert!(waits.try_recv().is_err(), "this one is still there");
+    }
 
     #[test]
     fn a_panic_is_not_the_end() {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -37,6 +38,8 @@ pub(super) struct Entry {
     pub key: Option<NewKey>,
     pub done: Done,
     pub room: Room,
+    /// When it began to wait.
+    pub since: Instant,
 }
 
 /// The bytes that an entry takes in the queue, until it is committed or gone.
@@ -90,7 +93,7 @@ impl Group {
         let (tasks, callers) = (Vec::with_capacity(MOST_ROWS), Vec::with_capacity(waiting.len()));
         let mut group = Self { tasks, callers, keyed: Vec::new(), rooms: Vec::new() };
         let mut count = 0;
-        while let Some(Entry { tasks, key, done, room }) = waiting.pop_front_if(|entry| {
+        while let Some(Entry { tasks, key, done, room, .. }) = waiting.pop_front_if(|entry| {
             count == 0 || (count + entry.tasks.len() <= MOST_ROWS && group.keyed.len() < MOST_ROWS)
         }) {
             count += tasks.len();
@@ -241,7 +244,7 @@ async fn insert(db: &Db, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result
         return tx.commit().await;
     }
     let text = text(db, tasks.len(), starts);
-    directly!(db, conn => bind_tasks!(sqlx::query::<Dialect>(text), tasks, starts).execute(conn).await.map(drop))?;
+    directly!(execute on db, bind_tasks!(sqlx::query::<Dialect>(text), tasks, starts))?;
     Ok(())
 }
 

@@ -5,8 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Pool, SqlSafeStr, Transaction};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Database, Executor, Pool, SqlSafeStr, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// How long to wait for a turn.
@@ -89,6 +92,17 @@ impl<DB: Database> Held<'_, DB> {
         let Self { connection, slot, .. } = self;
         drop(slot);
         Transaction::begin(connection, Some(statement.into_sql_str())).await
+    }
+}
+
+impl Held<'_, Sqlite> {
+    /// Runs a statement that gives no rows and is its own transaction, and keeps the connection.
+    pub(super) async fn execute(mut self, query: Query<'_, Sqlite, SqliteArguments>) -> sqlx::Result<()> {
+        // What it came to is all that comes. To be told so, as when everything is read, would be another change of threads.
+        let done = self.connection.fetch_many(query).try_next().await?;
+        debug_assert!(done.is_none_or(|done| done.is_left()), "a row");
+        self.keep();
+        Ok(())
     }
 }
 

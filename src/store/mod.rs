@@ -185,6 +185,17 @@ macro_rules! directly {
             }
         }
     };
+    // The same for a query that gives no rows.
+    (execute on $db:expr, $query:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite { writer, .. } => {
+                #[allow(dead_code)]
+                type Dialect = sqlx::Sqlite;
+                writer.take().await?.execute($query).await
+            }
+            db => $crate::store::directly!(db, conn => $query.execute(conn).await.map(drop)),
+        }
+    };
     (pool of $dialect:ty, $pool:expr, $conn:ident => $body:expr) => {{
         #[allow(dead_code)]
         type Dialect = $dialect;

@@ -330,7 +330,7 @@ impl Store {
             Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, finishes.len()),
             Db::Postgres { .. } => FINISH_POSTGRES.text(&self.db, finishes.len()),
         };
-        directly!(&self.finishing, conn => {
+        directly!(execute on &self.finishing, {
             let mut query = sqlx::query::<Dialect>(text);
             for finish in finishes {
                 let row = FinishRow::of(finish);
@@ -344,7 +344,7 @@ impl Store {
                     .bind(row.message)
                     .bind(finish.attempt_log.clone());
             }
-            query.bind(worker.to_owned()).execute(conn).await.map(drop)
+            query.bind(worker.to_owned())
         })?;
         Ok(())
     }
