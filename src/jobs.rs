@@ -20,7 +20,7 @@ use apalis_core::task::Task;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_layer::Identity;
 
@@ -96,9 +96,10 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
 
     let handler = {
         let (engine, name) = (engine.clone(), name.clone());
-        // A task of the runtime each: the worker itself runs on one processor.
+        // A task of the runtime each: the worker itself runs on one processor. Boxed, or it would be moved again and again.
         move |task: Claimed| {
-            let job = tokio::spawn(run_job(engine.clone(), name.clone(), task, finishes.clone(), cutting.clone()));
+            let job = run_job(engine.clone(), name.clone(), task, finishes.clone(), cutting.clone());
+            let job = tokio::spawn(Box::pin(job));
             async move {
                 if let Err(error) = job.await {
                     tracing::error!(%error, "a job broke off; its lease will end");
@@ -201,8 +202,7 @@ async fn becomes(flag: &mut watch::Receiver<bool>, value: bool) {
     }
 }
 
-/// One job. Large parameters are read here and not with the claim, a few at a time; if there is no room soon, the task is
-/// put off before its lease runs out.
+/// One job.
 async fn run_job(
     engine: Arc<Engine>,
     name: Arc<str>,
@@ -212,31 +212,40 @@ async fn run_job(
 ) {
     let late = engine.clock.now().0.saturating_sub(task.run_at.0);
     engine.metrics.started_late_by(Duration::from_millis(u64::try_from(late).unwrap_or(0)));
-    if !task.payload.is_empty() {
-        return deliver_and_record(engine, task, finishes, cutting).await;
+    let mut _room = None;
+    if task.payload.is_empty() {
+        match Box::pin(read_payload(&engine, &name, &task)).await {
+            Some((room, payload)) => (_room, task.payload) = (Some(room), payload),
+            None => return engine.store.signal().ended(&task.lane),
+        }
     }
-    if let Ok(Ok(_room)) = tokio::time::timeout(LARGE_WAITS, engine.large.acquire()).await
+    deliver_and_record(&engine, &task, &finishes, cutting).await;
+}
+
+/// Large parameters are read here and not with the claim, a few at a time; if there is no room soon, the task is put off
+/// before its lease runs out.
+async fn read_payload<'a>(engine: &'a Engine, name: &str, task: &Claimed) -> Option<(SemaphorePermit<'a>, String)> {
+    if let Ok(Ok(room)) = tokio::time::timeout(LARGE_WAITS, engine.large.acquire()).await
         && let Ok(Some(payload)) = engine.store.payload(&task.id).await
     {
-        task.payload = payload;
-        return deliver_and_record(engine.clone(), task, finishes, cutting).await;
+        return Some((room, payload));
     }
-    if let Err(error) = engine.store.put_off(&name, &task, engine.clock.now().plus_ms(PUT_OFF_MS)).await {
+    if let Err(error) = engine.store.put_off(name, task, engine.clock.now().plus_ms(PUT_OFF_MS)).await {
         tracing::warn!(?error, task_id = %task.id, "a task could not be put off; its lease will end");
     }
-    engine.store.signal().ended(&task.lane);
+    None
 }
 
 /// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
 /// outcome: it is handed back, and the next attempt carries the same `Idempotency-Key`.
 async fn deliver_and_record(
-    engine: Arc<Engine>,
-    task: Claimed,
-    finishes: mpsc::Sender<Finish>,
+    engine: &Engine,
+    task: &Claimed,
+    finishes: &mpsc::Sender<Finish>,
     mut cutting: watch::Receiver<bool>,
 ) {
     // What the attempt shares with others stays whole whatever panics: it is behind locks that go on after a panic.
-    let attempt = AssertUnwindSafe(deliver(&engine, &task)).catch_unwind();
+    let attempt = AssertUnwindSafe(deliver(engine, task)).catch_unwind();
     let ended = tokio::select! {
         ended = attempt => ended,
         () = becomes(&mut cutting, true) => {
@@ -247,7 +256,7 @@ async fn deliver_and_record(
     };
     let finish = ended.unwrap_or_else(|_| {
         tracing::error!(task_id = %task.id, "a delivery panicked");
-        interrupted(&engine, &task)
+        interrupted(engine, task)
     });
     // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
     let _ = finishes.send(finish).await;

@@ -91,7 +91,9 @@ impl Redactor {
             match params.get(&spec.name) {
                 Some(value) if spec.secret => collect(spec.kind, value, &mut patterns),
                 Some(Value::String(text)) if spec.kind == ParamType::Url => {
-                    if let Some((url, _)) = parse_url(text) {
+                    if text.contains('@')
+                        && let Some((url, _)) = parse_url(text)
+                    {
                         collect_password(&url, &mut patterns);
                     }
                 }

@@ -3,8 +3,8 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here and in `open.rs`, `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `tables.rs`,
-//! `transfer.rs` and `rotate.rs`, each with its reason.
+//! by dialect is allowed only here and in `open.rs`, `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `outcomes.rs`,
+//! `tables.rs`, `transfer.rs` and `rotate.rs`, each with its reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers. PostgreSQL is
 //! used at READ COMMITTED: what is checked in one statement may have changed by the next, so either the change itself
@@ -26,6 +26,7 @@ mod leavers;
 mod mails;
 mod migrations;
 mod open;
+mod outcomes;
 mod pushers;
 mod queue;
 mod rotate;
@@ -63,8 +64,9 @@ pub use self::idempotency::{KeyHash, NewKey, Recorded};
 use self::kept::Kept;
 pub use self::mails::MailToken;
 use self::open::Opened;
+pub use self::outcomes::{Finish, FinishState};
 pub use self::pushers::{PusherKind, StoredPusher};
-pub use self::queue::{Claim, Claimed, Finish, FinishState, Release};
+pub use self::queue::{Claim, Claimed, Release};
 pub use self::rotate::{Rotated, rotate};
 pub use self::seal::{Column, Sealer, SecretKey};
 pub use self::sessions::Session;

@@ -1,16 +1,14 @@
-//! The queue on the task table: claims with a lease, fenced finishes in groups, hand-back and take-over.
+//! The queue on the task table: claims with a lease, hand-back and take-over.
 //!
 //! A claim makes a task `running` in the database before any worker sees it, so whoever revokes it before that wins,
-//! and whoever comes later is told that it runs. A finish counts only for the worker and the attempt that it was
-//! claimed for: a worker that lost its lease changes nothing.
+//! and whoever comes later is told that it runs.
 
 use super::rows::{MOST_ROWS, Rows, from_row};
-use super::tasks::bounds;
 use super::trouble::in_time;
-use super::{Db, NewTask, Store, Tx, directly, on};
-use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
+use super::{Db, NewTask, Store, directly, on};
+use crate::domain::id::{AccountId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// From how many bytes on sealed parameters are read only when there is room for them. Stands in the claims as well.
 pub(super) const LARGE: usize = 32_768;
@@ -70,69 +68,6 @@ impl Claim {
     }
 }
 
-/// How an attempt ended, to be recorded.
-#[derive(Debug, Clone)]
-pub struct Finish {
-    pub id: TaskId,
-    pub attempt: i64,
-    pub fallback: bool,
-    pub lane: String,
-    pub state: FinishState,
-    pub now: Timestamp,
-    /// The whole log, this attempt included, as JSON.
-    pub attempt_log: String,
-}
-
-impl Finish {
-    /// In place of an outcome that the database does not take: failed, with nothing in it that came from outside.
-    #[must_use]
-    pub fn unrecordable(&self) -> Self {
-        let (code, message) = ("outcome_unrecordable", "the outcome could not be recorded");
-        let state = FinishState::Failed { code: code.to_owned(), message: message.to_owned() };
-        Self { state, attempt_log: "[]".to_owned(), ..self.clone() }
-    }
-}
-
-/// What a task becomes after an attempt.
-#[derive(Debug, Clone)]
-pub enum FinishState {
-    Succeeded,
-    Failed {
-        code: String,
-        message: String,
-    },
-    /// Waits for another attempt.
-    Again {
-        run_at: Timestamp,
-        code: String,
-        message: String,
-    },
-}
-
-/// The columns that a finish sets.
-struct FinishRow {
-    state: &'static str,
-    run_at: Option<i64>,
-    finished_at: Option<i64>,
-    code: Option<String>,
-    message: Option<String>,
-}
-
-impl FinishRow {
-    fn of(finish: &Finish) -> Self {
-        let now = Some(finish.now.0);
-        // A channel may answer with NUL, and PostgreSQL takes that in no text.
-        let plain = |text: &String| Some(text.replace('\0', "\u{FFFD}"));
-        let problem = |code: &String, message: &String| (plain(code), plain(message));
-        let (state, run_at, finished_at, (code, message)) = match &finish.state {
-            FinishState::Succeeded => ("succeeded", None, now, (None, None)),
-            FinishState::Failed { code, message } => ("failed", None, now, problem(code, message)),
-            FinishState::Again { run_at, code, message } => ("waiting", Some(run_at.0), None, problem(code, message)),
-        };
-        Self { state, run_at, finished_at, code, message }
-    }
-}
-
 /// A lane that has a task waiting from this time on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
@@ -155,28 +90,6 @@ from_row!(Claimed, |row| {
         attempt_log: row.try_get("attempt_log")?,
     })
 });
-
-/// Only what runs has a worker. The state does not stand here: it would lead PostgreSQL to `task_lease`, in which it reads
-/// past whatever has ended since it was last vacuumed, and that for every row.
-macro_rules! finish {
-    ($narrowed:literal) => {
-        Rows::new(
-            "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (VALUES ",
-            &["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT"],
-            concat!(
-                ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
-                 finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
-                 attempt_log = done.attempt_log, worker = NULL, lease_until = NULL
-                 FROM done WHERE task.id = done.id AND task.attempt = done.attempt AND task.worker = {worker}",
-                $narrowed
-            ),
-        )
-    };
-}
-
-static FINISH_SQLITE: Rows = finish!("");
-// The fork: only PostgreSQL chooses its way by how full it takes the table to be. This leaves it the primary key.
-static FINISH_POSTGRES: Rows = finish!(" AND task.id = ANY(ARRAY(SELECT id FROM done))");
 
 static NEXT_DUES: Rows = Rows::new(
     "WITH asked (lane) AS (VALUES ",
@@ -303,62 +216,6 @@ impl Store {
         Ok(dues)
     }
 
-    /// Records how attempts ended. Those whose lease was lost change nothing.
-    ///
-    /// # Errors
-    /// If the database fails. What was recorded already is recorded again to no effect if the call is repeated.
-    pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
-        let (steps, single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
-        for group in single.chunks(MOST_ROWS) {
-            in_time(self.finish_group(worker, group)).await?;
-        }
-        for step in steps {
-            in_time(self.finish_step(worker, step)).await?;
-        }
-        let again = finishes.iter().filter_map(|finish| match &finish.state {
-            FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
-            FinishState::Succeeded | FinishState::Failed { .. } => None,
-        });
-        self.signal.announce(again);
-        self.wrote(finishes.len());
-        Ok(())
-    }
-
-    /// Tasks that nothing else depends on: all in one statement.
-    async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
-        let text = match self.db {
-            Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, finishes.len()),
-            Db::Postgres { .. } => FINISH_POSTGRES.text(&self.db, finishes.len()),
-        };
-        directly!(execute on &self.finishing, {
-            let mut query = sqlx::query::<Dialect>(text);
-            for finish in finishes {
-                let row = FinishRow::of(finish);
-                query = query
-                    .bind(finish.id.as_str().to_owned())
-                    .bind(finish.attempt)
-                    .bind(row.state)
-                    .bind(row.run_at)
-                    .bind(row.finished_at)
-                    .bind(row.code)
-                    .bind(row.message)
-                    .bind(finish.attempt_log.clone());
-            }
-            query.bind(worker.to_owned())
-        })?;
-        Ok(())
-    }
-
-    /// A step of a `fallback` Group, and what it means for the next ones, in one transaction.
-    async fn finish_step(&self, worker: &str, finish: &Finish) -> Result<()> {
-        let mut tx = self.write().await?;
-        tx.alone_with(&push_of(&finish.id)?).await?;
-        let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
-        tx.commit().await?;
-        self.signal.announce(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
-        Ok(())
-    }
-
     /// Gives back everything that this worker still holds, as if it had not been claimed; answers each task's lane and
     /// when it is due. The other nodes are told.
     ///
@@ -420,62 +277,4 @@ impl Store {
              FROM step WHERE lane IS NOT NULL")
             .fetch_all(conn).await)?)
     }
-}
-
-impl Tx {
-    /// Records one finish; `false` if the lease was lost.
-    async fn finish(&mut self, worker: &str, finish: &Finish) -> Result<bool> {
-        let row = FinishRow::of(finish);
-        let changed = on!(self, conn => sqlx::query(
-            "UPDATE task SET state = $1, run_at = COALESCE($2, run_at), finished_at = $3, error_code = $4,
-             error_message = $5, attempt_log = $6, worker = NULL, lease_until = NULL
-             WHERE id = $7 AND worker = $8 AND attempt = $9")
-            .bind(row.state)
-            .bind(row.run_at)
-            .bind(row.finished_at)
-            .bind(row.code)
-            .bind(row.message)
-            .bind(finish.attempt_log.clone())
-            .bind(finish.id.as_str().to_owned())
-            .bind(worker.to_owned())
-            .bind(finish.attempt)
-            .execute(conn).await.map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
-    }
-
-    /// What the end of a step means for the others: a success skips them, a failure starts the next.
-    async fn after_step(&mut self, finish: &Finish) -> Result<Option<Release>> {
-        match &finish.state {
-            FinishState::Again { .. } => Ok(None),
-            FinishState::Succeeded => {
-                let push = push_of(&finish.id)?;
-                self.skip_held(&push, finish.now).await?;
-                Ok(None)
-            }
-            FinishState::Failed { .. } => self.start_next_held(&finish.id, finish.now).await,
-        }
-    }
-
-    /// Starts the next held step after a task of a `fallback` Group; a step with a later time of its own keeps it.
-    async fn start_next_held(&mut self, id: &TaskId, now: Timestamp) -> Result<Option<Release>> {
-        let (_, end) = bounds(&push_of(id)?);
-        loop {
-            let next: Option<(String, String, i64)> = on!(&mut *self, conn => sqlx::query_as(
-                "SELECT id, lane, run_at FROM task WHERE id > $1 AND id < $2 AND state = 'held' ORDER BY id LIMIT 1")
-                .bind(id.as_str().to_owned()).bind(end.clone()).fetch_optional(conn).await)?;
-            let Some((next, lane, run_at)) = next else { return Ok(None) };
-            let run_at = run_at.max(now.0);
-            let started = on!(&mut *self, conn => sqlx::query(
-                "UPDATE task SET state = 'waiting', run_at = $1 WHERE id = $2 AND state = 'held'")
-                .bind(run_at).bind(next).execute(conn).await.map(|done| done.rows_affected()))?;
-            // If it was revoked since it was read, with its Pusher, it is the turn of the one after.
-            if started == 1 {
-                return Ok(Some(Release { lane, run_at }));
-            }
-        }
-    }
-}
-
-fn push_of(id: &TaskId) -> Result<PushId> {
-    id.push().ok_or_else(|| Error::Broken(anyhow::anyhow!("task id {id} has no push")))
 }

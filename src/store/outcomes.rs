@@ -1,0 +1,236 @@
+//! How attempts ended, recorded in groups, and what the end of a step means for the next ones of its Group.
+//!
+//! A finish counts only for the worker and the attempt that the task was claimed for: a worker that lost its lease changes
+//! nothing.
+
+use super::queue::Release;
+use super::rows::{MOST_ROWS, Rows};
+use super::tasks::bounds;
+use super::trouble::in_time;
+use super::{Db, Store, Tx, directly, on};
+use crate::domain::id::{PushId, TaskId};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// How an attempt ended, to be recorded.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub id: TaskId,
+    pub attempt: i64,
+    pub fallback: bool,
+    pub lane: String,
+    pub state: FinishState,
+    pub now: Timestamp,
+    /// The whole log, this attempt included, as JSON.
+    pub attempt_log: String,
+}
+
+impl Finish {
+    /// In place of an outcome that the database does not take: failed, with nothing in it that came from outside.
+    #[must_use]
+    pub fn unrecordable(&self) -> Self {
+        let (code, message) = ("outcome_unrecordable", "the outcome could not be recorded");
+        let state = FinishState::Failed { code: code.to_owned(), message: message.to_owned() };
+        Self { state, attempt_log: "[]".to_owned(), ..self.clone() }
+    }
+}
+
+/// What a task becomes after an attempt.
+#[derive(Debug, Clone)]
+pub enum FinishState {
+    Succeeded,
+    Failed {
+        code: String,
+        message: String,
+    },
+    /// Waits for another attempt.
+    Again {
+        run_at: Timestamp,
+        code: String,
+        message: String,
+    },
+}
+
+/// The columns that a finish sets.
+struct FinishRow {
+    state: &'static str,
+    run_at: Option<i64>,
+    finished_at: Option<i64>,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl FinishRow {
+    fn of(finish: &Finish) -> Self {
+        let now = Some(finish.now.0);
+        // A channel may answer with NUL, and PostgreSQL takes that in no text.
+        let plain = |text: &String| Some(text.replace('\0', "\u{FFFD}"));
+        let problem = |code: &String, message: &String| (plain(code), plain(message));
+        let (state, run_at, finished_at, (code, message)) = match &finish.state {
+            FinishState::Succeeded => ("succeeded", None, now, (None, None)),
+            FinishState::Failed { code, message } => ("failed", None, now, problem(code, message)),
+            FinishState::Again { run_at, code, message } => ("waiting", Some(run_at.0), None, problem(code, message)),
+        };
+        Self { state, run_at, finished_at, code, message }
+    }
+}
+
+/// Only what runs has a worker. The state does not stand here: it would lead PostgreSQL to `task_lease`, in which it reads
+/// past whatever has ended since it was last vacuumed, and that for every row.
+macro_rules! finish {
+    ($narrowed:literal) => {
+        Rows::new(
+            "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (VALUES ",
+            &["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT"],
+            concat!(
+                ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
+                 finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
+                 attempt_log = done.attempt_log, worker = NULL, lease_until = NULL
+                 FROM done WHERE task.id = done.id AND task.attempt = done.attempt AND task.worker = {worker}",
+                $narrowed
+            ),
+        )
+    };
+}
+
+static FINISH_SQLITE: Rows = finish!("");
+// The fork: only PostgreSQL chooses its way by how full it takes the table to be. This leaves it the primary key.
+static FINISH_POSTGRES: Rows = finish!(" AND task.id = ANY(ARRAY(SELECT id FROM done))");
+
+/// Binds the rows of a statement, and the worker that they must belong to.
+macro_rules! bind_finishes {
+    ($query:expr, $finishes:expr, $worker:expr) => {{
+        let mut query = $query;
+        for finish in $finishes {
+            let row = FinishRow::of(finish);
+            query = query
+                .bind(finish.id.as_str().to_owned())
+                .bind(finish.attempt)
+                .bind(row.state)
+                .bind(row.run_at)
+                .bind(row.finished_at)
+                .bind(row.code)
+                .bind(row.message)
+                .bind(finish.attempt_log.clone());
+        }
+        query.bind($worker.to_owned())
+    }};
+}
+
+impl Store {
+    /// Records how attempts ended. Those whose lease was lost change nothing.
+    ///
+    /// # Errors
+    /// If the database fails. What was recorded already is recorded again to no effect if the call is repeated.
+    pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
+        let (steps, mut single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
+        if single.len() > MOST_ROWS {
+            in_time(self.finish_groups(worker, &mut single)).await?;
+        } else if !single.is_empty() {
+            in_time(self.finish_group(worker, &single)).await?;
+        }
+        for step in steps {
+            in_time(self.finish_step(worker, step)).await?;
+        }
+        let again = finishes.iter().filter_map(|finish| match &finish.state {
+            FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
+            FinishState::Succeeded | FinishState::Failed { .. } => None,
+        });
+        self.signal.announce(again);
+        self.wrote(finishes.len());
+        Ok(())
+    }
+
+    /// Tasks that nothing else depends on: all in one statement.
+    async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
+        let text = self.finish_text(finishes.len());
+        directly!(execute on &self.finishing, bind_finishes!(sqlx::query::<Dialect>(text), finishes, worker))?;
+        Ok(())
+    }
+
+    /// As many as there are, in one commit, in the order of their ids.
+    async fn finish_groups(&self, worker: &str, finishes: &mut [&Finish]) -> Result<()> {
+        finishes.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut tx = self.write().await?;
+        for group in finishes.chunks(MOST_ROWS) {
+            let text = self.finish_text(group.len());
+            on!(&mut tx, conn => bind_finishes!(sqlx::query::<Db>(text), group, worker).execute(conn).await.map(drop))?;
+        }
+        tx.commit().await
+    }
+
+    fn finish_text(&self, rows: usize) -> &'static str {
+        match self.db {
+            Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, rows),
+            Db::Postgres { .. } => FINISH_POSTGRES.text(&self.db, rows),
+        }
+    }
+
+    /// A step of a `fallback` Group, and what it means for the next ones, in one transaction.
+    async fn finish_step(&self, worker: &str, finish: &Finish) -> Result<()> {
+        let mut tx = self.write().await?;
+        tx.alone_with(&push_of(&finish.id)?).await?;
+        let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
+        tx.commit().await?;
+        self.signal.announce(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Records one finish; `false` if the lease was lost.
+    async fn finish(&mut self, worker: &str, finish: &Finish) -> Result<bool> {
+        let row = FinishRow::of(finish);
+        let changed = on!(self, conn => sqlx::query(
+            "UPDATE task SET state = $1, run_at = COALESCE($2, run_at), finished_at = $3, error_code = $4,
+             error_message = $5, attempt_log = $6, worker = NULL, lease_until = NULL
+             WHERE id = $7 AND worker = $8 AND attempt = $9")
+            .bind(row.state)
+            .bind(row.run_at)
+            .bind(row.finished_at)
+            .bind(row.code)
+            .bind(row.message)
+            .bind(finish.attempt_log.clone())
+            .bind(finish.id.as_str().to_owned())
+            .bind(worker.to_owned())
+            .bind(finish.attempt)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// What the end of a step means for the others: a success skips them, a failure starts the next.
+    async fn after_step(&mut self, finish: &Finish) -> Result<Option<Release>> {
+        match &finish.state {
+            FinishState::Again { .. } => Ok(None),
+            FinishState::Succeeded => {
+                let push = push_of(&finish.id)?;
+                self.skip_held(&push, finish.now).await?;
+                Ok(None)
+            }
+            FinishState::Failed { .. } => self.start_next_held(&finish.id, finish.now).await,
+        }
+    }
+
+    /// Starts the next held step after a task of a `fallback` Group; a step with a later time of its own keeps it.
+    async fn start_next_held(&mut self, id: &TaskId, now: Timestamp) -> Result<Option<Release>> {
+        let (_, end) = bounds(&push_of(id)?);
+        loop {
+            let next: Option<(String, String, i64)> = on!(&mut *self, conn => sqlx::query_as(
+                "SELECT id, lane, run_at FROM task WHERE id > $1 AND id < $2 AND state = 'held' ORDER BY id LIMIT 1")
+                .bind(id.as_str().to_owned()).bind(end.clone()).fetch_optional(conn).await)?;
+            let Some((next, lane, run_at)) = next else { return Ok(None) };
+            let run_at = run_at.max(now.0);
+            let started = on!(&mut *self, conn => sqlx::query(
+                "UPDATE task SET state = 'waiting', run_at = $1 WHERE id = $2 AND state = 'held'")
+                .bind(run_at).bind(next).execute(conn).await.map(|done| done.rows_affected()))?;
+            // If it was revoked since it was read, with its Pusher, it is the turn of the one after.
+            if started == 1 {
+                return Ok(Some(Release { lane, run_at }));
+            }
+        }
+    }
+}
+
+fn push_of(id: &TaskId) -> Result<PushId> {
+    id.push().ok_or_else(|| Error::Broken(anyhow::anyhow!("task id {id} has no push")))
+}
