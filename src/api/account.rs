@@ -13,9 +13,8 @@ use super::envelope::{ApiError, Empty, Reply};
 use super::input::Input;
 use super::messages::language;
 use super::origin::{origin, visitor};
-use crate::domain::audit::AuditAction;
 use crate::error::Error;
-use crate::flow::{Engine, enroll, login, users};
+use crate::flow::{Engine, enroll, login, sessions, users};
 use crate::store::UserRecord;
 
 /// The word in place of a token with which an admin confirms.
@@ -164,11 +163,7 @@ impl AccountApi {
     #[oai(path = "/account/user/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, engine: Data<&Arc<Engine>>, auth: Auth) -> Result<Reply<Empty>, ApiError> {
         let caller = auth.caller()?;
-        let mut tx = engine.store.write().await?;
-        let id = tx.session_of(&caller.token).await?.ok_or(Error::NotFound("session"))?;
-        tx.end_session(&caller.account.id, &id).await?;
-        tx.audit(&engine.event(&caller.who(), AuditAction::Logout).to(&id, "")).await?;
-        tx.commit().await?;
+        sessions::log_out(&engine, &caller).await?;
         Ok(Reply(Empty {}))
     }
 

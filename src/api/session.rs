@@ -15,9 +15,7 @@ use super::input::Input;
 use super::messages::language;
 use super::origin::{origin, visitor};
 use super::page::{Page, PageQuery, position, time_and_key};
-use crate::domain::audit::AuditAction;
-use crate::error::Error;
-use crate::flow::{Engine, password};
+use crate::flow::{Engine, password, sessions};
 use crate::store::Session;
 
 /// A session.
@@ -120,14 +118,7 @@ impl SessionApi {
         id: Path<String>,
     ) -> Result<Reply<Empty>, ApiError> {
         let caller = auth.caller()?;
-        let mut tx = engine.store.write().await?;
-        // PostgreSQL takes no NUL, and no id has one.
-        let known = !id.0.contains('\0') && tx.end_session(&caller.account.id, &id.0).await?;
-        if !known {
-            return Err(Error::NotFound("session").into());
-        }
-        tx.audit(&engine.event(&caller.who(), AuditAction::SessionEnded).to(&id.0, "")).await?;
-        tx.commit().await?;
+        sessions::end(&engine, &caller, &id.0).await?;
         Ok(Reply(Empty {}))
     }
 

@@ -21,6 +21,7 @@ pub mod preview;
 pub mod push;
 pub mod pushers;
 pub mod revoke;
+pub mod sessions;
 pub mod shown;
 pub mod tidy;
 pub mod tokens;
