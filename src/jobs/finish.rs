@@ -13,7 +13,7 @@ use crate::store::{Finish, Store};
 /// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
 const MOST_REFUSALS: u32 = 3;
 /// Least time between two groups under load: each is a flush to disk, and the writer's turn.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Until the last sender is gone; `stuck` says while they cannot be recorded.
 pub(super) async fn record_finishes(
