@@ -128,3 +128,77 @@ impl<DB: Database> Drop for Slot<DB> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    use super::*;
+
+    /// A pool of one connection, and how often it got that back.
+    async fn pool() -> (Pool<Sqlite>, Arc<AtomicUsize>) {
+        let back = Arc::<AtomicUsize>::default();
+        let count = back.clone();
+        let options = SqlitePoolOptions::new().max_connections(1).after_release(move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Ok(true) })
+        });
+        let pool = options.connect("sqlite::memory:").await.unwrap();
+        // It was tried when it was opened; whoever has it now knows that this is over.
+        drop(pool.acquire().await.unwrap().detach());
+        back.store(0, Ordering::SeqCst);
+        (pool, back)
+    }
+
+    async fn write(kept: &Kept<Sqlite>, text: &'static str) -> sqlx::Result<()> {
+        kept.take().await?.execute(sqlx::query(text)).await
+    }
+
+    #[tokio::test]
+    async fn it_goes_back_to_its_pool_only_after_what_did_not_end_well() {
+        let (pool, back) = pool().await;
+        let kept = Kept::new(pool, Duration::MAX);
+        write(&kept, "CREATE TABLE note (text TEXT NOT NULL)").await.unwrap();
+        write(&kept, "INSERT INTO note VALUES ('one')").await.unwrap();
+        assert_eq!(back.load(Ordering::SeqCst), 0);
+        write(&kept, "INSERT INTO note VALUES (NULL)").await.unwrap_err();
+        write(&kept, "INSERT INTO note VALUES ('two')").await.unwrap();
+        assert_eq!(back.load(Ordering::SeqCst), 1, "after the one that failed");
+        let tx = kept.take().await.unwrap().begin("BEGIN IMMEDIATE").await.unwrap();
+        tx.commit().await.unwrap();
+        let mut held = kept.take().await.unwrap();
+        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM note").fetch_one(&mut *held).await.unwrap();
+        assert_eq!((count, back.load(Ordering::SeqCst)), (2, 2), "and after the transaction");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_trusted_any_more_is_tried_by_its_pool() {
+        let (pool, back) = pool().await;
+        let kept = Kept::new(pool, Duration::ZERO);
+        for _ in 0..3 {
+            write(&kept, "SELECT 1 WHERE FALSE").await.unwrap();
+        }
+        drop(kept.take().await.unwrap());
+        drop(kept.take().await.unwrap());
+        assert!(back.load(Ordering::SeqCst) >= 4);
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_whoever_uses_it_and_for_nobody_else() {
+        let (pool, _) = pool().await;
+        let kept = Kept::new(pool, Duration::MAX);
+        write(&kept, "CREATE TABLE note (text TEXT)").await.unwrap();
+        let used = kept.take().await.unwrap();
+        let closing = tokio::spawn({
+            let kept = kept.clone();
+            async move { kept.close().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!closing.is_finished());
+        used.keep();
+        tokio::time::timeout(Duration::from_secs(5), closing).await.unwrap().unwrap();
+        assert!(matches!(kept.take().await.map(drop), Err(sqlx::Error::PoolClosed)));
+    }
+}
