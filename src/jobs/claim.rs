@@ -63,6 +63,9 @@ struct Asking {
     answer: JoinHandle<Result<Vec<Claim>>>,
 }
 
+/// Most lanes that wait for the end of a claim: as many as the next one takes.
+const MOST_LATER: usize = 16;
+
 /// Nobody is left to work.
 struct Gone;
 
@@ -90,7 +93,7 @@ impl Claimer {
             }
             let now = self.engine.clock.now();
             self.give_back(now);
-            let picks = signal.agenda().picks(now.0);
+            let picks = if self.may_pick() { signal.agenda().picks(now.0) } else { Vec::new() };
             if !picks.is_empty() {
                 if self.serve(picks, now).await.is_err() {
                     break;
@@ -111,9 +114,15 @@ impl Claimer {
         }
     }
 
+    /// Whether to look for lanes now. While a claim is under way only some can be put off until its end: with a long line of
+    /// lanes all of them would be picked and put back for each claim.
+    fn may_pick(&self) -> bool {
+        self.asking.is_none() || self.later.len() < MOST_LATER
+    }
+
     /// When there is something to do again, if nothing happens before.
     fn next_wake(&self) -> Option<i64> {
-        let due = self.engine.store.signal().agenda().next_wake();
+        let due = if self.may_pick() { self.engine.store.signal().agenda().next_wake() } else { None };
         let give_back = self.stock.oldest().map(|since| since.saturating_add(AHEAD_MS));
         due.into_iter().chain(give_back).min()
     }
