@@ -179,6 +179,11 @@ impl Agenda {
         true
     }
 
+    /// How many tasks of a lane may start now.
+    pub fn room(&self, lane: &str) -> usize {
+        self.lane_room(lane).min(self.owner_room(parts(lane).0))
+    }
+
     /// A claim gave so many tasks of a lane, whose next one is due at `next_due`.
     pub fn claimed(&mut self, name: &str, count: usize, next_due: Option<i64>) {
         if let Some(due) = next_due {

@@ -102,7 +102,11 @@ impl Claimer {
             }
             let wait = self.next_wake().map(|at| at.saturating_sub(now.0));
             tokio::select! {
-                (lanes, answer) = answered(&mut self.asking) => self.take_in(&lanes, answer),
+                (lanes, answer) = answered(&mut self.asking) => {
+                    if self.take_in(&lanes, answer).await.is_err() {
+                        break;
+                    }
+                }
                 () = signal.news() => {}
                 () = sleep_ms(wait) => {}
                 _ = stopping.changed() => {}
@@ -178,34 +182,33 @@ impl Claimer {
         }
     }
 
-    /// Puts what a claim gave into stock, and lets the agenda pick these lanes again.
-    fn take_in(&mut self, lanes: &[(String, i64)], answer: Result<Vec<Claim>>) {
-        let now = self.engine.clock.now().0;
+    /// Starts what a claim gave, as far as there is room now, and puts the rest into stock. Those that start do not wait for
+    /// another turn of their lane: with a long line of lanes it would come too late.
+    async fn take_in(&mut self, lanes: &[(String, i64)], answer: Result<Vec<Claim>>) -> std::result::Result<(), Gone> {
+        let now = self.engine.clock.now();
         let mut drained = Vec::new();
-        let signal = self.engine.store.signal();
+        let signal = self.engine.store.signal().clone();
         match answer {
             Ok(claims) => {
-                let mut agenda = signal.agenda();
                 for (claim, (lane, wanted)) in claims.into_iter().zip(lanes) {
                     // A full claim leaves more behind, as like as not; asking when would only cost time.
                     let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *wanted);
-                    match self.stock.put(lane, claim.tasks, full, now) {
-                        Left::Some => agenda.claimed(lane, 0, Some(now)),
-                        Left::Unknown => {
-                            agenda.claimed(lane, 0, None);
-                            drained.push(lane.clone());
-                        }
-                    }
+                    self.stock.put(lane, claim.tasks, full, now.0);
+                    let room = signal.agenda().room(lane);
+                    let (tasks, left) = self.stock.take(lane, room);
+                    self.start(lane, tasks, left, now).await?;
+                    drained.extend((left == Left::Unknown).then(|| lane.clone()));
                 }
             }
             Err(error) => {
                 tracing::warn!(?error, "due tasks could not be claimed");
-                signal.note(lanes.iter().map(|(lane, _)| (lane.as_str(), now.saturating_add(CLAIM_AGAIN_MS))));
+                signal.note(lanes.iter().map(|(lane, _)| (lane.as_str(), now.0.saturating_add(CLAIM_AGAIN_MS))));
             }
         }
-        signal.note(self.later.iter().map(|lane| (lane.as_str(), now)));
+        signal.note(self.later.iter().map(|lane| (lane.as_str(), now.0)));
         self.later.clear();
         self.drained.add(drained);
+        Ok(())
     }
 
     /// Gives tasks of a lane to the workers, and tells the agenda.
