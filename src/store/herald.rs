@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, mpsc};
 
+use super::trouble::in_time;
 use super::{Db, Signal, Store, Tx};
 use crate::domain::id::PusherId;
 use crate::domain::time::Timestamp;
@@ -127,9 +128,12 @@ impl Store {
     /// If the database fails.
     pub async fn time(&self) -> Result<Option<Timestamp>> {
         let Db::Postgres { pool, .. } = &self.db else { return Ok(None) };
-        let (now,): (i64,) =
-            sqlx::query_as("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint").fetch_one(pool).await?;
-        Ok(Some(Timestamp(now)))
+        let asked = async {
+            let (now,): (i64,) =
+                sqlx::query_as("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint").fetch_one(pool).await?;
+            Ok(Some(Timestamp(now)))
+        };
+        in_time(asked).await
     }
 
     /// Tells the others what they have not been told yet, before the database is closed.

@@ -174,9 +174,12 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn payload(&self, id: &TaskId) -> Result<Option<String>> {
-        let row: Option<(String,)> = directly!(readers of &self.db, conn => sqlx::query_as("SELECT payload FROM task WHERE id = $1")
+        let work = async {
+            let row: Option<(String,)> = directly!(readers of &self.db, conn => sqlx::query_as("SELECT payload FROM task WHERE id = $1")
             .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
-        Ok(row.map(|(payload,)| payload))
+            Ok(row.map(|(payload,)| payload))
+        };
+        in_time(work).await
     }
 
     /// Puts a task that this worker holds back until a time, as if it had not been claimed.
@@ -184,11 +187,15 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_off(&self, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
-        let changed = directly!(&self.db, conn => sqlx::query(
+        let work = async {
+            let changed = directly!(&self.db, conn => sqlx::query(
             "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
              WHERE id = $2 AND worker = $3 AND attempt = $4")
             .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
             .execute(conn).await.map(|done| done.rows_affected()))?;
+            Ok(changed)
+        };
+        let changed = in_time(work).await?;
         if changed == 1 {
             self.signal.note([(task.lane.as_str(), run_at.0)]);
         }
@@ -204,13 +211,17 @@ impl Store {
         let mut dues = Vec::with_capacity(lanes.len());
         for some in lanes.chunks(MOST_ROWS) {
             let text = NEXT_DUES.text(&self.db, some.len());
-            let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
-                let mut query = sqlx::query_as::<Dialect, _>(text);
-                for lane in some {
-                    query = query.bind(lane.clone());
-                }
-                query.fetch_all(conn).await
-            })?;
+            let work = async {
+                let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
+                    let mut query = sqlx::query_as::<Dialect, _>(text);
+                    for lane in some {
+                        query = query.bind(lane.clone());
+                    }
+                    query.fetch_all(conn).await
+                })?;
+                Ok(found)
+            };
+            let found = in_time(work).await?;
             dues.extend(found.into_iter().filter_map(|(lane, due)| Some((lane, due?))));
         }
         Ok(dues)
