@@ -5,28 +5,38 @@
 //! that was committed before it sent that round.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::trouble::in_time;
-use super::{Db, Signal, Store, Tx};
+use super::{Db, Signal, Store, Tx, directly};
 use crate::domain::id::PusherId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 const CHANNEL: &str = "fanfare";
+const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 /// PostgreSQL takes 8000 bytes a notification; a lane is at most a few hundred.
 const MOST_BYTES: usize = 6000;
 /// Least time between two notifications of a node: sending one takes a lock that all of the server's databases share.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Waits before listening again after the connection was lost: the first and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// After so long in which it has heard nothing a node asks for a round, and after so long without that one it takes the
+/// connection to be lost.
+const QUIET: Duration = Duration::from_secs(15);
+const ROUND_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait for a connection to listen on.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// What a node learns from the others, in the order of their commits.
 #[derive(Debug)]
@@ -52,6 +62,24 @@ struct Message {
     pusher: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     round: Option<u64>,
+}
+
+/// What is done to hear the others and be heard, on PostgreSQL.
+pub(super) struct Herald {
+    options: PgConnectOptions,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Herald {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, tasks: Mutex::default() }
+    }
+
+    pub(super) fn close(&self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
 }
 
 /// What is to be told, gathered until it is sent: the earliest time of each lane, however often it was noted.
@@ -106,19 +134,19 @@ impl Outbox {
 impl Store {
     /// Whether other nodes may work on the same database.
     pub fn is_shared(&self) -> bool {
-        matches!(self.db, Db::Postgres { .. })
+        self.herald.is_some()
     }
 
     /// Begins to talk with the other nodes under this name; `None` where there are none. Ends when the database is
     /// closed.
     pub fn join(&self, name: &str) -> Option<mpsc::UnboundedReceiver<News>> {
-        let (Db::Postgres { pool: all, .. }, Db::Postgres { pool: alone, .. }) = (&self.db, &self.listening) else {
-            return None;
-        };
+        let herald = self.herald.as_ref()?;
         let (tell, news) = mpsc::unbounded_channel();
         let began = Instant::now();
-        tokio::spawn(speak(all.clone(), self.signal.outbox().clone(), name.to_owned(), began));
-        tokio::spawn(listen(alone.clone(), self.signal.clone(), name.to_owned(), began, tell));
+        let speaking = tokio::spawn(speak(self.db.clone(), self.signal.outbox().clone(), name.to_owned(), began));
+        let listening = tokio::spawn(listen(herald.clone(), self.signal.clone(), name.to_owned(), began, tell));
+        let mut tasks = herald.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.extend([speaking.abort_handle(), listening.abort_handle()]);
         Some(news)
     }
 
@@ -127,19 +155,18 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn time(&self) -> Result<Option<Timestamp>> {
-        let Db::Postgres { pool, .. } = &self.db else { return Ok(None) };
-        let asked = async {
-            let (now,): (i64,) =
-                sqlx::query_as("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint").fetch_one(pool).await?;
-            Ok(Some(Timestamp(now)))
-        };
-        in_time(asked).await
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let (now,): (i64,) = directly!(&self.db, conn => sqlx::query_as(
+            "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint").fetch_one(conn).await)?;
+        Ok(Some(Timestamp(now)))
     }
 
     /// Tells the others what they have not been told yet, before the database is closed.
     pub(super) async fn tell_the_rest(&self) {
-        if let Db::Postgres { pool, .. } = &self.db {
-            send(pool, self.signal.outbox().take("")).await;
+        if self.is_shared() {
+            send(&self.db, self.signal.outbox().take("")).await;
         }
     }
 
@@ -157,7 +184,7 @@ impl Tx {
     pub async fn tell_changed(&mut self, id: &PusherId) -> Result<()> {
         let Self::Postgres(tx) = self else { return Ok(()) };
         let message = Message { pusher: Some(id.as_str().to_owned()), ..Message::default() };
-        sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text(&message)).execute(&mut **tx).await?;
+        in_time(sqlx::query(NOTIFY).bind(CHANNEL).bind(text(&message)).execute(&mut **tx)).await?;
         Ok(())
     }
 }
@@ -168,38 +195,44 @@ fn text(message: &Message) -> String {
 }
 
 /// Sends what is in the outbox, as often as it fills and at most once in a while.
-async fn speak(pool: PgPool, outbox: Arc<Outbox>, name: String, began: Instant) {
-    while !pool.is_closed() {
-        tokio::select! {
-            () = outbox.bell.notified() => {}
-            () = pool.close_event() => return,
-        }
+async fn speak(db: Db, outbox: Arc<Outbox>, name: String, began: Instant) {
+    loop {
+        outbox.bell.notified().await;
         let asked = outbox.round.swap(false, Ordering::SeqCst);
         let mut messages = outbox.take(&name);
         if asked {
             let round = u64::try_from(began.elapsed().as_micros()).ok();
             messages.push(Message { from: name.clone(), round, ..Message::default() });
         }
-        send(&pool, messages).await;
+        send(&db, messages).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn send(pool: &PgPool, messages: Vec<Message>) {
+async fn send(db: &Db, messages: Vec<Message>) {
     for message in messages {
-        let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text(&message)).execute(pool).await;
-        if let Err(error) = sent {
+        if let Err(error) = notify(db, text(&message)).await {
             // The others find the lanes when they next survey them.
             tracing::debug!(%error, "the other nodes could not be told");
         }
     }
 }
 
-/// Hears what the others say, for as long as the database is open.
-async fn listen(pool: PgPool, signal: Arc<Signal>, name: String, began: Instant, tell: mpsc::UnboundedSender<News>) {
+async fn notify(db: &Db, text: String) -> sqlx::Result<()> {
+    directly!(db, conn => sqlx::query(NOTIFY).bind(CHANNEL).bind(text).execute(conn).await.map(drop))
+}
+
+/// Hears what the others say, for as long as somebody wants to know.
+async fn listen(
+    herald: Arc<Herald>,
+    signal: Arc<Signal>,
+    name: String,
+    began: Instant,
+    tell: mpsc::UnboundedSender<News>,
+) {
     let mut pause = AGAIN.0;
-    while !pool.is_closed() && !tell.is_closed() {
-        match hear(&pool, &signal, &name, began, &tell).await {
+    while !tell.is_closed() {
+        match hear(&herald.options, &signal, &name, began, &tell).await {
             // It had listened for a while.
             Ok(()) => pause = AGAIN.0,
             Err(error) => {
@@ -209,34 +242,25 @@ async fn listen(pool: PgPool, signal: Arc<Signal>, name: String, began: Instant,
         }
         // Nobody may be there to hear it when the server ends.
         let _ = tell.send(News::Lost);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = pool.close_event() => return,
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Listens on one connection until it is lost.
 async fn hear(
-    pool: &PgPool,
+    options: &PgConnectOptions,
     signal: &Signal,
     name: &str,
     began: Instant,
     tell: &mpsc::UnboundedSender<News>,
 ) -> sqlx::Result<()> {
-    let mut listener = PgListener::connect_with(pool).await?;
+    // A pool each time: a connection that hangs would keep its place in it.
+    let alone = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT).connect_lazy_with(options.clone());
+    let mut listener = PgListener::connect_with(&alone).await?;
     listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
+    in_time(listener.listen(CHANNEL)).await?;
     let _ = tell.send(News::Listening);
-    loop {
-        let heard = match listener.try_recv().await {
-            Ok(Some(heard)) => heard,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "the connection that the other nodes are heard on was lost");
-                return Ok(());
-            }
-        };
+    while let Some(heard) = next(&mut listener, signal).await {
         // What a newer version says in a way that this one does not understand is left to the surveys.
         let Ok(message) = serde_json::from_str::<Message>(heard.payload()) else { continue };
         if let Some(id) = message.pusher {
@@ -251,6 +275,24 @@ async fn hear(
             signal.note(message.lanes.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         }
     }
+    Ok(())
+}
+
+/// The next notification; nothing once the connection is lost, or seems to be.
+async fn next(listener: &mut PgListener, signal: &Signal) -> Option<PgNotification> {
+    let mut heard = pin!(listener.try_recv());
+    for quiet in [QUIET, ROUND_WITHIN] {
+        match timeout(quiet, &mut heard).await {
+            Ok(Ok(heard)) => return heard,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the connection that the other nodes are heard on was lost");
+                return None;
+            }
+            Err(_) => signal.outbox().ask_round(),
+        }
+    }
+    tracing::debug!("the connection that the other nodes are heard on says nothing any more");
+    None
 }
 
 #[cfg(test)]

@@ -21,12 +21,12 @@ mod group;
 mod herald;
 mod idempotency;
 mod invites;
-mod kept;
 mod leavers;
 mod mails;
 mod migrations;
 mod open;
 mod outcomes;
+mod pool;
 mod pushers;
 mod queue;
 mod rotate;
@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Postgres, Sqlite};
 use tokio::sync::Mutex;
 
 pub use self::accounts::NewAccount;
@@ -59,12 +59,14 @@ pub use self::audit::AuditFilter;
 pub use self::backup::{Backup, backup};
 use self::checkpoint::Checkpoints;
 pub use self::file::holds_database;
+use self::herald::Herald;
 pub use self::herald::News;
 pub use self::idempotency::{KeyHash, NewKey, Recorded};
-use self::kept::Kept;
 pub use self::mails::MailToken;
 use self::open::Opened;
 pub use self::outcomes::{Finish, FinishState};
+use self::pool::Pool;
+pub use self::pool::Transaction;
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Release};
 pub use self::rotate::{Rotated, rotate};
@@ -76,6 +78,7 @@ pub use self::start::Intake;
 pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
 pub use self::transfer::{Moved, transfer};
+use self::trouble::in_time;
 pub use self::usage::Usage;
 pub use self::users::{Roots, UserFilter, UserRecord};
 use crate::domain::agenda::Limits;
@@ -101,18 +104,11 @@ pub enum Location {
     },
 }
 
-/// The open pools.
+/// The open pools. SQLite has one writer.
 #[derive(Clone)]
 enum Db {
-    Sqlite {
-        writer: Kept<Sqlite>,
-        readers: SqlitePool,
-    },
-    Postgres {
-        pool: PgPool,
-        /// For who writes alone and often.
-        kept: Option<Kept<Postgres>>,
-    },
+    Sqlite { writer: Pool<Sqlite>, readers: Pool<Sqlite> },
+    Postgres(Pool<Postgres>),
 }
 
 /// The database, open and migrated. Cheap to clone.
@@ -121,11 +117,8 @@ pub struct Store {
     db: Db,
     /// What the recorder writes through.
     recording: Db,
-    /// What claims, and what outcomes, are written through.
-    claiming: Db,
-    finishing: Db,
-    /// What the other nodes are heard through.
-    listening: Db,
+    /// On PostgreSQL.
+    herald: Option<Arc<Herald>>,
     sealer: Arc<Sealer>,
     signal: Arc<Signal>,
     recorder: batch::Recorder,
@@ -137,25 +130,32 @@ pub struct Store {
 
 /// A transaction. After any error, drop it: on PostgreSQL it is dead, and its commit would answer Ok and roll back.
 pub enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<Sqlite>),
+    Postgres(Transaction<Postgres>),
 }
 
-/// Expands one query body once per database, each with its own native types. `Db` names the database in the body.
+/// Expands one query body once per database, each with its own native types. `Db` names the database in the body. On
+/// PostgreSQL, whose other end may vanish without a word, each statement has a limit of time, unless it is `unlimited`.
 macro_rules! on {
     ($tx:expr, $conn:ident => $body:expr) => {
+        $crate::store::on!(in $crate::store::trouble::in_time, $tx, $conn => async { $body }, await)
+    };
+    (unlimited $tx:expr, $conn:ident => $body:expr) => {
+        $crate::store::on!(in std::convert::identity, $tx, $conn => $body)
+    };
+    (in $limit:path, $tx:expr, $conn:ident => $body:expr $(, $wait:ident)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => {
                 #[allow(dead_code)]
                 type Db = sqlx::Sqlite;
                 let $conn = &mut **tx;
-                $body
+                $body$(.$wait)?
             }
             $crate::store::Tx::Postgres(tx) => {
                 #[allow(dead_code)]
                 type Db = sqlx::Postgres;
                 let $conn = &mut **tx;
-                $body
+                $limit($body)$(.$wait)?
             }
         }
     };
@@ -169,22 +169,17 @@ macro_rules! directly {
     ($db:expr, $conn:ident => $body:expr) => {
         match $db {
             $crate::store::Db::Sqlite { writer, .. } => $crate::store::directly!(sqlx::Sqlite, writer, $conn => $body),
-            $crate::store::Db::Postgres { kept: Some(kept), .. } => {
-                $crate::store::directly!(sqlx::Postgres, kept, $conn => $body)
-            }
-            $crate::store::Db::Postgres { pool, .. } => {
-                $crate::store::directly!(pool of sqlx::Postgres, pool, $conn => $body)
+            $crate::store::Db::Postgres(pool) => {
+                $crate::store::directly!(sqlx::Postgres, pool, $conn => $crate::store::trouble::in_time(async { $body }).await)
             }
         }
     };
     (readers of $db:expr, $conn:ident => $body:expr) => {
         match $db {
             $crate::store::Db::Sqlite { readers, .. } => {
-                $crate::store::directly!(pool of sqlx::Sqlite, readers, $conn => $body)
+                $crate::store::directly!(sqlx::Sqlite, readers, $conn => $body)
             }
-            $crate::store::Db::Postgres { pool, .. } => {
-                $crate::store::directly!(pool of sqlx::Postgres, pool, $conn => $body)
-            }
+            db => $crate::store::directly!(db, $conn => $body),
         }
     };
     // The same for a query that gives no rows.
@@ -198,17 +193,10 @@ macro_rules! directly {
             db => $crate::store::directly!(db, conn => $query.execute(conn).await.map(drop)),
         }
     };
-    (pool of $dialect:ty, $pool:expr, $conn:ident => $body:expr) => {{
+    ($dialect:ty, $pool:expr, $conn:ident => $body:expr) => {{
         #[allow(dead_code)]
         type Dialect = $dialect;
-        let mut held = $pool.acquire().await?;
-        let $conn = &mut *held;
-        $body
-    }};
-    ($dialect:ty, $kept:expr, $conn:ident => $body:expr) => {{
-        #[allow(dead_code)]
-        type Dialect = $dialect;
-        let mut held = $kept.take().await?;
+        let mut held = $pool.take().await?;
         let $conn = &mut *held;
         let done = $body;
         if done.is_ok() {
@@ -229,15 +217,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or migrated, or the key is another one.
     pub async fn open(location: &Location, key: &SecretKey, limits: Limits) -> anyhow::Result<Self> {
-        let Opened { all: db, recording, claiming, finishing, listening, checkpoints } = open::open(location).await?;
+        let Opened { all: db, recording, herald, checkpoints } = open::open(location).await?;
         db.migrate().await.context("the database could not be migrated")?;
         let sealer = Arc::new(Sealer::new(key));
-        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres { .. })));
+        let signal = Arc::new(Signal::new(limits, matches!(db, Db::Postgres(_))));
         let recorder = batch::Recorder::start(recording.clone(), signal.clone(), checkpoints.clone())
             .context("the writer could not start")?;
         let tried = Arc::default();
-        let store =
-            Self { db, recording, claiming, finishing, listening, sealer, signal, recorder, checkpoints, tried };
+        let herald = herald.map(Arc::new);
+        let store = Self { db, recording, herald, sealer, signal, recorder, checkpoints, tried };
         store.prove_key().await?;
         Ok(store)
     }
@@ -293,35 +281,38 @@ impl Store {
 
     async fn reads(&self) -> bool {
         let Ok(mut tx) = self.read().await else { return false };
-        on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.is_ok())
+        on!(&mut tx, conn => sqlx::query("SELECT 1").execute(conn).await.map(drop)).is_ok()
     }
 
     /// Closes every connection, after what is under way.
     pub async fn close(&self) {
         self.tell_the_rest().await;
-        self.listening.close().await;
+        if let Some(herald) = &self.herald {
+            herald.close();
+        }
         if let Some(checkpoints) = &self.checkpoints {
             checkpoints.close().await;
         }
-        // Together: some are of the same pool, which is closed when none of them keeps a connection of it.
-        tokio::join!(self.recording.close(), self.claiming.close(), self.finishing.close(), self.db.close());
+        self.recording.close().await;
+        self.db.close().await;
     }
 }
 
 impl Db {
     async fn read(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres { pool, .. } => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.take().await?.begin("BEGIN").await?),
+            Self::Postgres(pool) => Tx::Postgres(in_time(pool.take().await?.begin("BEGIN READ ONLY")).await?),
         })
     }
 
     async fn write(&self) -> Result<Tx> {
+        // The level that everything here is written for, whatever the server's default.
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
         Ok(match self {
             // IMMEDIATE takes the write lock now; a deferred transaction could fail when it first writes.
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.take().await?.begin("BEGIN IMMEDIATE").await?),
-            // The level that everything here is written for, whatever the server's default.
-            Self::Postgres { pool, .. } => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
+            Self::Postgres(pool) => Tx::Postgres(in_time(pool.take().await?.begin(BEGIN)).await?),
         })
     }
 
@@ -341,8 +332,16 @@ impl Db {
 
     async fn migrate(&self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite { writer, .. } => migrations::for_sqlite().run(writer.pool()).await?,
-            Self::Postgres { pool, .. } => migrations::for_postgres().run(pool).await?,
+            Self::Sqlite { writer, .. } => {
+                let mut held = writer.take().await?;
+                migrations::for_sqlite().run(&mut *held).await?;
+                held.keep();
+            }
+            Self::Postgres(pool) => {
+                let mut held = pool.take().await?;
+                migrations::for_postgres().run(&mut *held).await?;
+                held.keep();
+            }
         }
         Ok(())
     }
@@ -353,8 +352,7 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres { pool, kept: None } => pool.close().await,
-            Self::Postgres { kept: Some(kept), .. } => kept.close().await,
+            Self::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -367,7 +365,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx) => in_time(tx.commit()).await?,
         }
         Ok(())
     }

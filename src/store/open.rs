@@ -4,12 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use futures_util::FutureExt;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Postgres, Sqlite};
 
 use super::checkpoint::Checkpoints;
-use super::kept::Kept;
+use super::herald::Herald;
+use super::pool::{Care, Pool};
+use super::trouble::may_pass;
 use super::{Db, Location, file};
 
 const READERS: u32 = 4;
@@ -22,10 +25,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_TRIES: u32 = 5;
 /// For so long after its last use a connection to PostgreSQL is taken to be there.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// How long a connection to PostgreSQL may take to answer after use.
+/// How long a connection to PostgreSQL may take to answer when it is tried.
 const ANSWERS_IN: Duration = Duration::from_secs(2);
-/// From so many connections on the recorder has two.
-const SPARE_FROM: u32 = 8;
+/// At this age a connection to PostgreSQL is replaced: its other end gathers memory, and its name may mean another server.
+const LIFETIME: Duration = Duration::from_secs(1800);
 /// What each session on PostgreSQL is told. A node that freezes in the middle of a transaction gives up its locks, and its
 /// turn. Plans are made anew for each call, at some 0.2 ms: one made while the table of tasks was nearly empty reads all of
 /// it, and PostgreSQL would keep it for minutes after the table has grown. Compiling them would cost more than it saves.
@@ -44,11 +47,9 @@ pub(super) struct Opened {
     pub all: Db,
     /// What the recorder writes through.
     pub recording: Db,
-    /// What claims, and what outcomes, are written through.
-    pub claiming: Db,
-    pub finishing: Db,
-    /// What the other nodes are heard through.
-    pub listening: Db,
+    /// On PostgreSQL.
+    pub herald: Option<Herald>,
+    /// On SQLite.
     pub checkpoints: Option<Checkpoints>,
 }
 
@@ -59,8 +60,7 @@ pub(super) async fn open(location: &Location) -> anyhow::Result<Opened> {
         Location::Sqlite { file, durable } => {
             file::check(file).await?;
             let (db, checkpoints) = open_sqlite(file, *durable).await?;
-            let [recording, claiming, finishing, listening] = [(); 4].map(|()| db.clone());
-            Ok(Opened { all: db, recording, claiming, finishing, listening, checkpoints: Some(checkpoints) })
+            Ok(Opened { recording: db.clone(), all: db, herald: None, checkpoints: Some(checkpoints) })
         }
         Location::Postgres { url, max_connections } => open_postgres(url, *max_connections).await,
     }
@@ -80,83 +80,51 @@ async fn open_sqlite(file: &Path, durable: bool) -> anyhow::Result<(Db, Checkpoi
         .pragma("temp_store", "memory")
         .pragma("journal_size_limit", LOG_KEPT)
         .disable_statement_logging();
-    // When the disk is full SQLite rolls back by itself, which the connection does not notice: it takes itself to be in a
-    // transaction for ever, and must go.
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(BUSY)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-        .connect_with(options.clone())
-        .await
-        .map_err(|error| file::unreadable(file, error))?;
+    let writer = Pool::new(options.clone(), care_sqlite(1));
+    writer.take().await.map_err(|error| file::unreadable(file, error))?.keep();
     let checkpoints = Checkpoints::start(options.clone());
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(BUSY)
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-        .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok((Db::Sqlite { writer: Kept::new(writer, Duration::MAX), readers }, checkpoints))
+    let readers = Pool::new(options.read_only(true).create_if_missing(false), care_sqlite(READERS));
+    Ok((Db::Sqlite { writer, readers }, checkpoints))
 }
 
-/// The pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
-/// connection is bound to, and one connection to hear the other nodes. The recorder takes two in turn: the pool tries each
-/// after use, and the next group need not wait for that.
+/// A file does not go away, and nobody waits longer for a turn than for others' locks.
+pub(super) fn care_sqlite(most: u32) -> Care<Sqlite> {
+    let for_ever = Duration::MAX;
+    Care { most, wait: BUSY, trusted_for: for_ever, answers_in: BUSY, lifetime: for_ever, greeting: None }
+}
+
+/// A pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
+/// connection is bound to, and one connection to hear the other nodes.
 async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Opened> {
     // The URL holds a password: errors must not repeat it.
     let options: PgConnectOptions = url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
     let options = options.disable_statement_logging().statement_cache_capacity(PREPARED);
-    let pool = |most: u32, plans: &'static str| {
-        PgPoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(CONNECT)
-            .after_connect(move |conn, _| {
-                Box::pin(async move { sqlx::query(SESSION).bind(plans).execute(conn).await.map(drop) })
-            })
-            // Tried before use only if it may have been lost unnoticed: it is a round trip.
-            .test_before_acquire(false)
-            .before_acquire(|conn, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= TRUSTED_FOR {
-                        conn.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            // The pool tries a connection after use, and would wait for one that hangs for ever; its place would be gone.
-            .after_release(|conn, _| {
-                Box::pin(async move {
-                    match tokio::time::timeout(ANSWERS_IN, conn.ping()).await {
-                        Ok(answered) => answered.map(|()| true),
-                        Err(_) => Err(sqlx::Error::PoolTimedOut),
-                    }
-                })
-            })
-            .connect_lazy_with(options.clone())
+    let care = |most| Care::<Postgres> {
+        most,
+        wait: CONNECT,
+        trusted_for: TRUSTED_FOR,
+        answers_in: ANSWERS_IN,
+        lifetime: LIFETIME,
+        greeting: Some(|connection| greet(connection, ANEW).boxed()),
     };
-    let recording = if max_connections >= SPARE_FROM { 2 } else { 1 };
-    let all = pool(max_connections.saturating_sub(1 + recording).max(1), ANEW);
+    let all = Pool::new(options.clone(), care(max_connections.saturating_sub(2).max(1)));
     let mut tries = 1;
-    while let Err(error) = all.acquire().await {
-        if tries == CONNECT_TRIES || !matches!(error, sqlx::Error::PoolTimedOut) {
-            return Err(error).context("PostgreSQL could not be reached");
+    loop {
+        match all.take().await {
+            Ok(held) => break held.keep(),
+            Err(error) if tries < CONNECT_TRIES && may_pass(&error) => tries += 1,
+            Err(error) => return Err(error).context("PostgreSQL could not be reached"),
         }
-        tries += 1;
     }
-    let shared = |pool: &PgPool| Db::Postgres { pool: pool.clone(), kept: None };
-    let keeping = |pool: &PgPool| match max_connections >= SPARE_FROM {
-        true => Db::Postgres { pool: pool.clone(), kept: Some(Kept::new(pool.clone(), TRUSTED_FOR)) },
-        false => shared(pool),
-    };
+    let recording = Care { greeting: Some(|connection| greet(connection, KEPT).boxed()), ..care(1) };
     Ok(Opened {
-        recording: keeping(&pool(recording, KEPT)),
-        claiming: keeping(&all),
-        finishing: keeping(&all),
-        listening: shared(&pool(1, KEPT)),
-        all: shared(&all),
+        recording: Db::Postgres(Pool::new(options.clone(), recording)),
+        herald: Some(Herald::new(options)),
+        all: Db::Postgres(all),
         checkpoints: None,
     })
+}
+
+async fn greet(connection: &mut PgConnection, plans: &'static str) -> sqlx::Result<()> {
+    sqlx::query(SESSION).bind(plans).execute(connection).await.map(drop)
 }

@@ -6,7 +6,6 @@
 use super::queue::Release;
 use super::rows::{MOST_ROWS, Rows};
 use super::tasks::bounds;
-use super::trouble::in_time;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{PushId, TaskId};
 use crate::domain::time::Timestamp;
@@ -125,12 +124,12 @@ impl Store {
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
         let (steps, mut single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
         if single.len() > MOST_ROWS {
-            in_time(self.finish_groups(worker, &mut single)).await?;
+            self.finish_groups(worker, &mut single).await?;
         } else if !single.is_empty() {
-            in_time(self.finish_group(worker, &single)).await?;
+            self.finish_group(worker, &single).await?;
         }
         for step in steps {
-            in_time(self.finish_step(worker, step)).await?;
+            self.finish_step(worker, step).await?;
         }
         let again = finishes.iter().filter_map(|finish| match &finish.state {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
@@ -144,7 +143,7 @@ impl Store {
     /// Tasks that nothing else depends on: all in one statement.
     async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
         let text = self.finish_text(finishes.len());
-        directly!(execute on &self.finishing, bind_finishes!(sqlx::query::<Dialect>(text), finishes, worker))?;
+        directly!(execute on &self.db, bind_finishes!(sqlx::query::<Dialect>(text), finishes, worker))?;
         Ok(())
     }
 
@@ -162,7 +161,7 @@ impl Store {
     fn finish_text(&self, rows: usize) -> &'static str {
         match self.db {
             Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, rows),
-            Db::Postgres { .. } => FINISH_POSTGRES.text(&self.db, rows),
+            Db::Postgres(_) => FINISH_POSTGRES.text(&self.db, rows),
         }
     }
 

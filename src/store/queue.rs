@@ -4,7 +4,6 @@
 //! and whoever comes later is told that it runs.
 
 use super::rows::{MOST_ROWS, Rows, from_row};
-use super::trouble::in_time;
 use super::{Db, NewTask, Store, directly, on};
 use crate::domain::id::{AccountId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
@@ -134,7 +133,7 @@ impl Store {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        let claims = in_time(self.claim_lanes(worker, lanes, now, lease_until)).await?;
+        let claims = self.claim_lanes(worker, lanes, now, lease_until).await?;
         self.wrote(claims.iter().map(|claim| claim.tasks.len()).sum());
         Ok(claims)
     }
@@ -148,11 +147,11 @@ impl Store {
     ) -> Result<Vec<Claim>> {
         let sql = match self.db {
             Db::Sqlite { .. } => CLAIM_SQLITE,
-            Db::Postgres { .. } => CLAIM_POSTGRES,
+            Db::Postgres(_) => CLAIM_POSTGRES,
         };
         let mut claims = Vec::with_capacity(lanes.len());
         if let [(lane, most)] = lanes {
-            let tasks: Vec<Claimed> = directly!(&self.claiming, conn => sqlx::query_as(sql)
+            let tasks: Vec<Claimed> = directly!(&self.db, conn => sqlx::query_as(sql)
                 .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
                 .fetch_all(conn).await)?;
             claims.push(Claim::new(lane, tasks));
@@ -174,12 +173,10 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn payload(&self, id: &TaskId) -> Result<Option<String>> {
-        let work = async {
-            let row: Option<(String,)> = directly!(readers of &self.db, conn => sqlx::query_as("SELECT payload FROM task WHERE id = $1")
+        let row: Option<(String,)> = directly!(readers of &self.db, conn => sqlx::query_as(
+            "SELECT payload FROM task WHERE id = $1")
             .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
-            Ok(row.map(|(payload,)| payload))
-        };
-        in_time(work).await
+        Ok(row.map(|(payload,)| payload))
     }
 
     /// Puts a task that this worker holds back until a time, as if it had not been claimed.
@@ -187,15 +184,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_off(&self, worker: &str, task: &Claimed, run_at: Timestamp) -> Result<()> {
-        let work = async {
-            let changed = directly!(&self.db, conn => sqlx::query(
+        let changed = directly!(&self.db, conn => sqlx::query(
             "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1, run_at = $1
              WHERE id = $2 AND worker = $3 AND attempt = $4")
             .bind(run_at.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
             .execute(conn).await.map(|done| done.rows_affected()))?;
-            Ok(changed)
-        };
-        let changed = in_time(work).await?;
         if changed == 1 {
             self.signal.note([(task.lane.as_str(), run_at.0)]);
         }
@@ -211,17 +204,13 @@ impl Store {
         let mut dues = Vec::with_capacity(lanes.len());
         for some in lanes.chunks(MOST_ROWS) {
             let text = NEXT_DUES.text(&self.db, some.len());
-            let work = async {
-                let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
-                    let mut query = sqlx::query_as::<Dialect, _>(text);
-                    for lane in some {
-                        query = query.bind(lane.clone());
-                    }
-                    query.fetch_all(conn).await
-                })?;
-                Ok(found)
-            };
-            let found = in_time(work).await?;
+            let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
+                let mut query = sqlx::query_as::<Dialect, _>(text);
+                for lane in some {
+                    query = query.bind(lane.clone());
+                }
+                query.fetch_all(conn).await
+            })?;
             dues.extend(found.into_iter().filter_map(|(lane, due)| Some((lane, due?))));
         }
         Ok(dues)
@@ -233,15 +222,12 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn hand_back(&self, worker: &str) -> Result<Vec<Release>> {
-        let work = async {
-            let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
-                "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
-                 WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
-                .bind(worker.to_owned()).fetch_all(conn).await)?;
-            self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
-            Ok(rows.into_iter().map(|(lane, run_at)| Release { lane, run_at }).collect())
-        };
-        in_time(work).await
+        let rows: Vec<(String, i64)> = directly!(&self.db, conn => sqlx::query_as(
+            "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL, attempt = attempt - 1
+             WHERE state = 'running' AND worker = $1 RETURNING lane, run_at")
+            .bind(worker.to_owned()).fetch_all(conn).await)?;
+        self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+        Ok(rows.into_iter().map(|(lane, run_at)| Release { lane, run_at }).collect())
     }
 
     /// Takes over what dead workers left: tasks whose lease has ended wait again.
@@ -251,14 +237,10 @@ impl Store {
     pub async fn take_over(&self, now: Timestamp) -> Result<usize> {
         let sql = match self.db {
             Db::Sqlite { .. } => TAKE_OVER_SQLITE,
-            Db::Postgres { .. } => TAKE_OVER_POSTGRES,
+            Db::Postgres(_) => TAKE_OVER_POSTGRES,
         };
-        let work = async {
-            let rows: Vec<(String, i64)> =
-                directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
-            Ok(rows)
-        };
-        let rows = in_time(work).await?;
+        let rows: Vec<(String, i64)> =
+            directly!(&self.db, conn => sqlx::query_as(sql).bind(now.0).fetch_all(conn).await)?;
         self.signal.announce(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(rows.len())
     }
@@ -269,7 +251,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn survey(&self) -> Result<()> {
-        let rows = in_time(self.lanes()).await?;
+        let rows = self.lanes().await?;
         self.signal.note(rows.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
         Ok(())
     }

@@ -2,8 +2,9 @@
 //! nobody else uses, since whoever has the old key in memory would go on sealing with it. Stores no key anywhere.
 
 use anyhow::{Context, ensure};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Sqlite};
 
+use super::pool::Pool;
 use super::seal::{Column, Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey};
 use super::transfer::{in_use, open_source, opens_under, others_on};
@@ -131,8 +132,12 @@ async fn update(tx: &mut Tx, column: Column, sealed: Vec<(String, String)>) -> a
 /// has harmed nothing.
 async fn forget(db: &Db) {
     if let Db::Sqlite { writer, .. } = db
-        && let Err(error) = sqlx::query("VACUUM").execute(writer.pool()).await
+        && let Err(error) = vacuum(writer).await
     {
         tracing::warn!(%error, "what was sealed with the old key may still be in unused parts of the file");
     }
+}
+
+async fn vacuum(writer: &Pool<Sqlite>) -> sqlx::Result<()> {
+    writer.take().await?.execute(sqlx::query("VACUUM")).await
 }

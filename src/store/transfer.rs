@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::kept::Kept;
-use super::open::{BUSY, open};
+use super::open::{care_sqlite, open};
+use super::pool::Pool;
 use super::seal::{Sealer, SecretKey};
 use super::settings::{KEY_PROOF, WrongKey, proves};
 use super::tables::{Table, in_order};
@@ -57,9 +57,11 @@ pub async fn transfer(from: &Location, to: &Location, key: &SecretKey) -> anyhow
     let moved = copy_all(&mut reading, &mut writing).await?;
     writing.commit().await.map_err(broken)?;
     drop(reading);
-    if let Db::Postgres { pool, .. } = &target {
+    if let Db::Postgres(pool) = &target
+        && let Ok(mut held) = pool.take().await
+    {
         // Its planner still takes the tables for empty, and would find out only later; nothing is lost if it does.
-        let _ = sqlx::query("ANALYZE").execute(pool).await;
+        let _ = sqlx::query("ANALYZE").execute(&mut *held).await;
     }
     source.close().await;
     target.close().await;
@@ -134,9 +136,9 @@ async fn alone_on(file: &Path) -> anyhow::Result<Db> {
         .locking_mode(SqliteLockingMode::Exclusive)
         .busy_timeout(Duration::from_secs(1))
         .disable_statement_logging();
-    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_with(options).await;
-    let pool = pool.map_err(|error| file::unreadable(file, error))?;
-    Ok(Db::Sqlite { writer: Kept::new(pool.clone(), Duration::ZERO), readers: pool })
+    let pool = Pool::new(options, care_sqlite(1));
+    pool.take().await.map_err(|error| file::unreadable(file, error))?.keep();
+    Ok(Db::Sqlite { writer: pool.clone(), readers: pool })
 }
 
 pub(super) fn in_use(from: &Location, error: Error) -> anyhow::Error {
@@ -190,7 +192,7 @@ async fn copy_all(source: &mut Tx, target: &mut Tx) -> anyhow::Result<Moved> {
         moved.tables.push((table.name, rows));
     }
     // Whoever ran them ran on the source.
-    moved.resumed = on!(target, conn => sqlx::query(
+    moved.resumed = on!(unlimited target, conn => sqlx::query(
         "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL WHERE state = 'running'")
         .execute(conn).await.map(|done| done.rows_affected()))?;
     Ok(moved)
@@ -209,7 +211,7 @@ async fn copy_table(source: &mut Tx, target: &mut Tx, table: &Table) -> anyhow::
 impl Tx {
     async fn count(&mut self, table: &str) -> Result<i64> {
         let sql = format!("SELECT COUNT(*) FROM \"{table}\"");
-        let (count,): (i64,) = on!(self, conn => sqlx::query_as(AssertSqlSafe(sql)).fetch_one(conn).await)?;
+        let (count,): (i64,) = on!(unlimited self, conn => sqlx::query_as(AssertSqlSafe(sql)).fetch_one(conn).await)?;
         Ok(count)
     }
 }

@@ -1,19 +1,21 @@
 //! When the database cannot do what is asked: which failures may pass by themselves, and how loudly they are told.
 //! Repeats nothing by itself.
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// When a caller may come again after the database was gone or full.
 const GONE: Duration = Duration::from_secs(5);
 /// When a caller may come again after others were in the way.
 const CROWDED: Duration = Duration::from_secs(1);
-/// Most time that a write of the server's own may take before it is given up. What became of it is not known then.
+/// Most time that a statement may take before it is given up. What became of it is not known then.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A failure that goes on is told once in this time.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +42,11 @@ pub(super) fn broken(error: Error) -> anyhow::Error {
         Error::Broken(cause) => cause,
         other => anyhow::anyhow!("the database did not answer: {other:?}"),
     }
+}
+
+/// Whether it may go better, as when the database is just starting.
+pub(super) fn may_pass(error: &sqlx::Error) -> bool {
+    passing(error).is_some()
 }
 
 /// When it may go better, if the failure lies not in what was asked but in the database's state.
@@ -89,15 +96,13 @@ fn sqlite(code: i32) -> Option<Duration> {
     }
 }
 
-/// Gives up after a while: a connection whose other end has vanished would be waited for until the system notices.
-///
-/// # Errors
-/// `Busy` if the time is over; the work may have been done all the same.
-pub(super) async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(done) => done,
-        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
-    }
+/// Gives up after a while: a connection whose other end has vanished would be waited for until the system notices. The
+/// error is one that may pass; the work may have been done all the same.
+pub(super) fn in_time<T, E: From<sqlx::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    let late = |_| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")).into());
+    tokio::time::timeout(PATIENCE, work).map(move |done| done.unwrap_or_else(late))
 }
 
 /// Lets one of many equal messages through at intervals, and counts the others.

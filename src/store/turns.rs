@@ -2,6 +2,7 @@
 //! PostgreSQL, at READ COMMITTED, what one transaction has checked another may change before the first commits: here
 //! lies the fork, locks that last until the end of the transaction.
 
+use super::trouble::in_time;
 use super::{Store, Tx};
 use crate::domain::id::{AccountId, PushId};
 use crate::error::Result;
@@ -45,23 +46,19 @@ impl Tx {
     /// would lock them in any order, and could wait in a circle with whoever goes by their ids.
     pub(super) async fn hold_waiting_of(&mut self, owner: &AccountId, limit: i64) -> Result<()> {
         if let Self::Postgres(tx) = self {
-            sqlx::query(
+            let hold = sqlx::query(
                 "SELECT id FROM task WHERE owner = $1 AND state IN ('waiting', 'held') ORDER BY id LIMIT $2 FOR UPDATE",
-            )
-            .bind(owner.as_str())
-            .bind(limit)
-            .execute(&mut **tx)
-            .await?;
+            );
+            in_time(hold.bind(owner.as_str()).bind(limit).execute(&mut **tx)).await?;
         }
         Ok(())
     }
 
     async fn take_turn(&mut self, name: &str) -> Result<()> {
         if let Self::Postgres(tx) = self {
-            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-                .bind(format!("{OURS}{name}"))
-                .execute(&mut **tx)
-                .await?;
+            let turn =
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(format!("{OURS}{name}"));
+            in_time(turn.execute(&mut **tx)).await?;
         }
         Ok(())
     }

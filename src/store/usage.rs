@@ -1,7 +1,6 @@
 //! How much was used of rates and quotas, as each node tells it. Knows nothing of what the limits are.
 
 use super::rows::{MOST_ROWS, Rows};
-use super::trouble::in_time;
 use super::{Store, Tx, directly, on};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -38,18 +37,14 @@ impl Store {
     pub async fn tell_usage(&self, told: &[Usage], now: Timestamp) -> Result<()> {
         for some in told.chunks(MOST_ROWS) {
             let text = TELL.text(&self.db, some.len());
-            let work = async {
-                directly!(&self.db, conn => {
-                    let mut query = sqlx::query::<Dialect>(text);
-                    for usage in some {
-                        query = query.bind(usage.day).bind(usage.key.clone()).bind(usage.node.clone());
-                        query = query.bind(usage.count).bind(now.0);
-                    }
-                    query.execute(conn).await.map(drop)
-                })?;
-                Ok(())
-            };
-            in_time(work).await?;
+            directly!(&self.db, conn => {
+                let mut query = sqlx::query::<Dialect>(text);
+                for usage in some {
+                    query = query.bind(usage.day).bind(usage.key.clone()).bind(usage.node.clone());
+                    query = query.bind(usage.count).bind(now.0);
+                }
+                query.execute(conn).await.map(drop)
+            })?;
         }
         Ok(())
     }

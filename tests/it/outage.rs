@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::support::caller::{Met, arrivals, at_rest, number, owned, owner, push, told, until_ready};
 use crate::support::client::text;
@@ -84,6 +84,7 @@ async fn a_connection_to_postgresql_that_hangs_is_given_up() {
     // So that whatever uses the database is in the middle of it.
     let pushers: Vec<_> = (0..4).map(|_| tokio::spawn(push_until_refused(server.address, hook.clone()))).collect();
     sink.expect(50).await;
+    let listened = listening(&cluster).await;
 
     proxy.cut();
     let cut = Instant::now();
@@ -108,11 +109,22 @@ async fn a_connection_to_postgresql_that_hangs_is_given_up() {
         assert!(begun.elapsed() < Duration::from_secs(5), "the claimer does not go on");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    while listening(&cluster).await.iter().all(|process| listened.contains(process)) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the other nodes are not heard any more");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     // A claim that nobody was told of ends with its lease, and leases stand for a while after an outage.
     at_rest(&ann, Duration::from_secs(40)).await;
     let arrived = arrivals(&sink);
     assert!(accepted.iter().all(|task| arrived.contains_key(task)));
     assert!(arrived.values().all(|times| times.len() == 1));
+}
+
+/// The processes of PostgreSQL on which somebody listens.
+async fn listening(cluster: &Cluster) -> Vec<i32> {
+    let mut connection = PgConnection::connect(&cluster.url()).await.unwrap();
+    let ask = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+    sqlx::query_scalar(ask).fetch_all(&mut connection).await.unwrap()
 }
 
 /// Pushes one after the other until one is refused; those that were accepted.

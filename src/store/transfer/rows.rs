@@ -29,7 +29,7 @@ enum Sink<'t> {
 /// Copies every row.
 pub(super) async fn copy(source: &mut Tx, target: &mut Tx, table: &Table) -> anyhow::Result<()> {
     let mut sink = Sink::open(target, table).await?;
-    on!(source, conn => {
+    on!(unlimited source, conn => {
         let mut rows = sqlx::query(AssertSqlSafe(table.select())).fetch(conn);
         while let Some(row) = rows.try_next().await? {
             sink.take(read(&row, table)?).await?;
