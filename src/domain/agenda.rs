@@ -89,7 +89,7 @@ struct Host {
 }
 
 /// Most lanes in one claim, so that one transaction stays short: whoever comes meanwhile waits for its end.
-const MOST_PICKS: usize = 16;
+pub const MOST_PICKS: usize = 16;
 
 impl Agenda {
     /// An agenda that knows of nothing.
@@ -165,14 +165,14 @@ impl Agenda {
 
     /// Takes a place for a task that is due as it is made, if nothing waits for that place; false if it has to wait.
     pub fn admit(&mut self, lane: &str, now: i64) -> bool {
-        let (owner, host) = parts(lane);
+        let (_, host) = parts(lane);
         let waits = match self.lanes.get(lane).map(|lane| lane.place) {
             Some(Place::Ready | Place::Parked) => true,
             Some(Place::Timer(due)) => due <= now,
             Some(Place::Nowhere) | None => false,
         };
         let others_wait = !self.queue.is_empty() || self.hosts.get(host).is_some_and(|host| !host.parked.is_empty());
-        if waits || others_wait || self.lane_room(lane) == 0 || self.owner_room(owner) == 0 {
+        if waits || others_wait || self.room(lane) == 0 {
             return false;
         }
         self.claimed(lane, 1, None);

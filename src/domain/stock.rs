@@ -4,7 +4,8 @@
 //! How many it holds of a lane follows from how fast they went: none until a lane has shown that it flows, and none any
 //! more once some had to be given back. A task in stock counts as running, and cannot be revoked: it must be gone soon.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// Most and fewest tasks of a flowing lane.
 const MOST: usize = 256;
@@ -15,7 +16,9 @@ const FLOWS_MS: i64 = 100;
 /// What is claimed ahead, by lane.
 #[derive(Debug)]
 pub struct Stock<T> {
-    shelves: HashMap<String, Shelf<T>>,
+    shelves: HashMap<Arc<str>, Shelf<T>>,
+    /// The shelves with tasks, in the order of their times. With a long line of lanes there are many more shelves.
+    filled: BTreeSet<(i64, Arc<str>)>,
     held: usize,
     /// Most tasks of all lanes together.
     most: usize,
@@ -44,7 +47,7 @@ pub enum Left {
 impl<T> Stock<T> {
     /// An empty one, for at most so many tasks.
     pub fn new(most: usize) -> Self {
-        Self { shelves: HashMap::new(), held: 0, most }
+        Self { shelves: HashMap::new(), filled: BTreeSet::new(), held: 0, most }
     }
 
     /// How many tasks of a lane to claim beyond those that can start.
@@ -64,22 +67,21 @@ impl<T> Stock<T> {
     }
 
     /// Puts away what a claim gave; `more` if it gave all that it was asked for.
-    pub fn put(&mut self, lane: &str, tasks: impl IntoIterator<Item = T>, more: bool, now: i64) -> Left {
-        let mut tasks: VecDeque<T> = tasks.into_iter().collect();
-        self.held += tasks.len();
-        match self.shelves.get_mut(lane) {
-            Some(shelf) => {
-                let flows = (0..=FLOWS_MS).contains(&(now - shelf.since));
-                shelf.ahead = if flows { (shelf.ahead * 2).clamp(FEWEST, MOST) } else { 0 };
-                shelf.tasks.append(&mut tasks);
-                (shelf.since, shelf.more) = (now, more);
-            }
-            None if more || !tasks.is_empty() => {
-                self.shelves.insert(lane.to_owned(), Shelf { tasks, since: now, more, ahead: 0 });
-            }
-            None => {}
+    pub fn put(&mut self, lane: &str, tasks: impl IntoIterator<Item = T>, more: bool, now: i64) {
+        let name = self.shelves.get_key_value(lane).map_or_else(|| lane.into(), |(name, _)| name.clone());
+        let fresh = || Shelf { tasks: VecDeque::new(), since: i64::MIN, more, ahead: 0 };
+        let shelf = self.shelves.entry(name.clone()).or_insert_with(fresh);
+        let flows = (0..=FLOWS_MS).contains(&now.saturating_sub(shelf.since));
+        shelf.ahead = if flows { (shelf.ahead * 2).clamp(FEWEST, MOST) } else { 0 };
+        self.filled.remove(&(shelf.since, name.clone()));
+        let before = shelf.tasks.len();
+        shelf.tasks.extend(tasks);
+        self.held += shelf.tasks.len() - before;
+        (shelf.since, shelf.more) = (now, more);
+        if !shelf.tasks.is_empty() {
+            self.filled.insert((now, name));
         }
-        self.left(lane)
+        self.left(lane);
     }
 
     /// Up to so many tasks of a lane, those first that were claimed first.
@@ -87,23 +89,30 @@ impl<T> Stock<T> {
         let Some(shelf) = self.shelves.get_mut(lane) else { return (Vec::new(), Left::Unknown) };
         let taken: Vec<T> = shelf.tasks.drain(..most.min(shelf.tasks.len())).collect();
         self.held -= taken.len();
+        if shelf.tasks.is_empty() && !taken.is_empty() {
+            self.filled.remove(&(shelf.since, lane.into()));
+        }
         (taken, self.left(lane))
     }
 
     /// When the task was claimed that has been here longest.
     pub fn oldest(&self) -> Option<i64> {
-        self.shelves.values().filter(|shelf| !shelf.tasks.is_empty()).map(|shelf| shelf.since).min()
+        self.filled.first().map(|(since, _)| *since)
     }
 
     /// Everything that was claimed at this time or before it: its lanes do not flow any more.
     pub fn give_up(&mut self, until: i64) -> Vec<T> {
         let mut given_up = Vec::new();
-        for shelf in self.shelves.values_mut().filter(|shelf| shelf.since <= until && !shelf.tasks.is_empty()) {
+        while let Some((since, _)) = self.filled.first()
+            && *since <= until
+            && let Some((_, lane)) = self.filled.pop_first()
+            && let Some(shelf) = self.shelves.get_mut(&lane)
+        {
             shelf.ahead = 0;
             given_up.extend(shelf.tasks.drain(..));
+            self.left(&lane);
         }
         self.held -= given_up.len();
-        self.shelves.retain(|_, shelf| shelf.more || !shelf.tasks.is_empty());
         given_up
     }
 
@@ -129,7 +138,7 @@ mod tests {
     fn claim(stock: &mut Stock<u32>, lane: &str, now: i64) -> usize {
         let ahead = stock.ahead(lane);
         let numbers = 0..u32::try_from(ahead).unwrap();
-        assert_eq!(stock.put(lane, numbers, true, now), Left::Some);
+        stock.put(lane, numbers, true, now);
         ahead
     }
 
@@ -194,9 +203,10 @@ mod tests {
     #[test]
     fn a_lane_of_which_nothing_is_left_is_forgotten() {
         let mut stock = Stock::new(1000);
-        assert_eq!(stock.put("a", [], false, 0), Left::Unknown);
+        stock.put("a", [], false, 0);
+        assert!(stock.shelves.is_empty());
         stock.put("a", [], true, 0);
-        assert_eq!(stock.put("a", [1, 2], false, 1), Left::Some);
+        stock.put("a", [1, 2], false, 1);
         assert_eq!(stock.take("a", 1), (vec![1], Left::Some));
         assert_eq!(stock.take("a", 1), (vec![2], Left::Unknown));
         assert!(stock.shelves.is_empty());
@@ -232,6 +242,9 @@ mod tests {
                 }
                 prop_assert!(lanes.iter().all(|lane| stock.held + stock.ahead(lane) <= stock.held.max(100)));
                 prop_assert_eq!(stock.held, stock.shelves.values().map(|shelf| shelf.tasks.len()).sum::<usize>());
+                let filled = stock.shelves.iter().filter(|(_, shelf)| !shelf.tasks.is_empty());
+                let filled: BTreeSet<_> = filled.map(|(lane, shelf)| (shelf.since, lane.clone())).collect();
+                prop_assert_eq!(&filled, &stock.filled);
                 prop_assert_eq!(next, out + i64::try_from(stock.held).unwrap());
             }
         }

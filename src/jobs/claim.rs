@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::becomes;
+use crate::domain::agenda::MOST_PICKS;
 use crate::domain::stock::{Left, Stock};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -63,9 +64,6 @@ struct Asking {
     answer: JoinHandle<Result<Vec<Claim>>>,
 }
 
-/// Most lanes that wait for the end of a claim: as many as the next one takes.
-const MOST_LATER: usize = 16;
-
 /// Nobody is left to work.
 struct Gone;
 
@@ -118,10 +116,10 @@ impl Claimer {
         }
     }
 
-    /// Whether to look for lanes now. While a claim is under way only some can be put off until its end: with a long line of
-    /// lanes all of them would be picked and put back for each claim.
+    /// Whether to look for lanes now. While a claim is under way only as many as the next one takes are put off until its
+    /// end: with a long line of lanes all of them would be picked and put back for each claim.
     fn may_pick(&self) -> bool {
-        self.asking.is_none() || self.later.len() < MOST_LATER
+        self.asking.is_none() || self.later.len() < MOST_PICKS
     }
 
     /// When there is something to do again, if nothing happens before.

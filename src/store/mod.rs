@@ -138,24 +138,24 @@ pub enum Tx {
 /// PostgreSQL, whose other end may vanish without a word, each statement has a limit of time, unless it is `unlimited`.
 macro_rules! on {
     ($tx:expr, $conn:ident => $body:expr) => {
-        $crate::store::on!(in $crate::store::trouble::in_time, $tx, $conn => async { $body }, await)
+        $crate::store::on!(either $tx, $conn => $body, $crate::store::trouble::in_time(async { $body }).await)
     };
     (unlimited $tx:expr, $conn:ident => $body:expr) => {
-        $crate::store::on!(in std::convert::identity, $tx, $conn => $body)
+        $crate::store::on!(either $tx, $conn => $body, $body)
     };
-    (in $limit:path, $tx:expr, $conn:ident => $body:expr $(, $wait:ident)?) => {
+    (either $tx:expr, $conn:ident => $on_sqlite:expr, $on_postgres:expr) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => {
                 #[allow(dead_code)]
                 type Db = sqlx::Sqlite;
                 let $conn = &mut **tx;
-                $body$(.$wait)?
+                $on_sqlite
             }
             $crate::store::Tx::Postgres(tx) => {
                 #[allow(dead_code)]
                 type Db = sqlx::Postgres;
                 let $conn = &mut **tx;
-                $limit($body)$(.$wait)?
+                $on_postgres
             }
         }
     };
