@@ -26,7 +26,9 @@ pub struct Arrivals {
     distinct: AtomicU64,
     again: AtomicU64,
     last: AtomicU64,
-    news: Notify,
+    /// How many somebody waits for.
+    wanted: AtomicU64,
+    enough: Notify,
 }
 
 impl Arrivals {
@@ -38,7 +40,7 @@ impl Arrivals {
 
     /// How many different pushes arrived.
     pub fn distinct(&self) -> u64 {
-        self.distinct.load(Ordering::Acquire)
+        self.distinct.load(Ordering::SeqCst)
     }
 
     /// How many arrivals were repetitions.
@@ -53,9 +55,11 @@ impl Arrivals {
 
     /// Waits until so many different pushes have arrived; gives up after a time, which the count then shows.
     pub async fn wait_for(&self, count: u64, at_most: Duration) {
+        // Woken once, at the end: to be woken by each would cost the machine more than receiving does.
+        self.wanted.store(count, Ordering::SeqCst);
         let all = async {
             while self.distinct() < count {
-                self.news.notified().await;
+                self.enough.notified().await;
             }
         };
         // Whoever waits looks at the count afterwards.
@@ -67,8 +71,10 @@ impl Arrivals {
         let Some(first) = usize::try_from(number).ok().and_then(|at| self.first.get(at)) else { return };
         if first.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.last.store(now, Ordering::Release);
-            self.distinct.fetch_add(1, Ordering::AcqRel);
-            self.news.notify_one();
+            let distinct = self.distinct.fetch_add(1, Ordering::SeqCst) + 1;
+            if distinct >= self.wanted.load(Ordering::SeqCst) {
+                self.enough.notify_one();
+            }
         } else {
             self.again.fetch_add(1, Ordering::AcqRel);
         }
@@ -90,7 +96,8 @@ impl Receiver {
             distinct: AtomicU64::new(0),
             again: AtomicU64::new(0),
             last: AtomicU64::new(0),
-            news: Notify::new(),
+            wanted: AtomicU64::new(u64::MAX),
+            enough: Notify::new(),
         });
         let stop = Arc::new(Notify::new());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("the receiver has no port")?;
