@@ -77,7 +77,7 @@ impl FinishRow {
 /// Only what runs has a worker. The state does not stand here: it would lead PostgreSQL to `task_lease`, in which it reads
 /// past whatever has ended since it was last vacuumed, and that for every row.
 macro_rules! finish {
-    ($narrowed:literal) => {
+    ($of_worker:literal) => {
         Rows::new(
             "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (VALUES ",
             &["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT"],
@@ -85,16 +85,19 @@ macro_rules! finish {
                 ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
                  finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
                  attempt_log = done.attempt_log, worker = NULL, lease_until = NULL
-                 FROM done WHERE task.id = done.id AND task.attempt = done.attempt AND task.worker = {worker}",
-                $narrowed
+                 FROM done WHERE task.id = done.id AND task.attempt = done.attempt AND ",
+                $of_worker
             ),
         )
     };
 }
 
-static FINISH_SQLITE: Rows = finish!("");
-// The fork: only PostgreSQL chooses its way by how full it takes the table to be. This leaves it the primary key.
-static FINISH_POSTGRES: Rows = finish!(" AND task.id = ANY(ARRAY(SELECT id FROM done))");
+static FINISH_SQLITE: Rows = finish!("task.worker = {worker}");
+// The fork: only PostgreSQL chooses its way by what it expects to find. The array leaves it the primary key, however empty
+// it takes the table to be; CASE hides how few rows it takes to have this worker, or it compares each row of `done` with
+// each of the table's that it found, instead of by hash.
+static FINISH_POSTGRES: Rows =
+    finish!("task.id = ANY(ARRAY(SELECT id FROM done)) AND CASE WHEN task.worker = {worker} THEN TRUE ELSE FALSE END");
 
 /// Binds the rows of a statement, and the worker that they must belong to.
 macro_rules! bind_finishes {
