@@ -162,7 +162,7 @@ fn limits(c: &mut Criterion) {
     c.bench_function("agenda: a push beside 100,000 lanes", |b| {
         b.iter(|| {
             agenda.note("bob@hook.example", 1);
-            for (lane, _) in agenda.picks(1) {
+            for agenda::Ask { lane, .. } in agenda.picks(1) {
                 agenda.claimed(&lane, 1, (lane != "bob@hook.example").then_some(1));
                 agenda.ended(&lane);
             }

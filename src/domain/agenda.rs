@@ -35,6 +35,24 @@ impl Limits {
 /// Lanes or accounts that wait for their turn: what runs least comes first, then what was served longest ago.
 type Queue = BTreeSet<(usize, u64, Arc<str>)>;
 
+/// What to claim of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Its name.
+    pub lane: String,
+    /// How many tasks.
+    pub most: i64,
+    /// None that waits is due before this time, in milliseconds.
+    pub since: i64,
+}
+
+impl Ask {
+    /// Up to so many tasks of a lane, whenever they are due.
+    pub fn any(lane: &str, most: i64) -> Self {
+        Self { lane: lane.to_owned(), most, since: i64::MIN }
+    }
+}
+
 /// What is due, and what runs.
 #[derive(Debug, Clone)]
 pub struct Agenda {
@@ -54,18 +72,25 @@ pub struct Agenda {
     turn: u64,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Lane {
     place: Place,
     running: usize,
     served: u64,
+    /// When the first task is due that is known of and not being claimed.
+    since: i64,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { place: Place::Nowhere, running: 0, served: 0, since: i64::MAX }
+    }
 }
 
 /// Where a lane stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Nothing is known to be due, or it is being claimed.
-    #[default]
     Nowhere,
     /// Among the timers.
     Timer(i64),
@@ -118,6 +143,7 @@ impl Agenda {
             }
         };
         let Some(known) = self.lanes.get_mut(lane) else { return false };
+        known.since = known.since.min(run_at);
         match known.place {
             Place::Ready | Place::Parked => return false,
             Place::Timer(due) if due <= run_at => return false,
@@ -131,8 +157,17 @@ impl Agenda {
         true
     }
 
-    /// The lanes to claim from now, and how many tasks of each. They count as having nothing due until `claimed`.
-    pub fn picks(&mut self, now: i64) -> Vec<(String, i64)> {
+    /// As `note`, for a task that is not to be tried before `until`.
+    pub fn defer(&mut self, lane: &str, run_at: i64, until: i64) -> bool {
+        let news = self.note(lane, run_at.max(until));
+        if let Some(known) = self.lanes.get_mut(lane) {
+            known.since = known.since.min(run_at);
+        }
+        news
+    }
+
+    /// What to claim now. The lanes count as having nothing due until `claimed`.
+    pub fn picks(&mut self, now: i64) -> Vec<Ask> {
         while let Some((due, _)) = self.timers.first()
             && *due <= now
             && let Some((_, lane)) = self.timers.pop_first()
@@ -144,12 +179,12 @@ impl Agenda {
         }
         let free = self.limits.total.saturating_sub(self.running);
         let share = free.div_ceil(self.ready_lanes().clamp(1, MOST_PICKS)).max(1);
-        let mut picked: Vec<(Arc<str>, usize)> = Vec::new();
+        let mut picked: Vec<(Arc<str>, usize, i64)> = Vec::new();
         while picked.len() < MOST_PICKS && self.running < self.limits.total {
             if let Some((lane, room)) = self.best() {
                 let most = room.min(share);
-                self.pick(&lane, most);
-                picked.push((lane, most));
+                let since = self.pick(&lane, most);
+                picked.push((lane, most, since));
             } else if let Some(host) = self.open.pop_first() {
                 self.unpark(&host);
             } else {
@@ -157,10 +192,14 @@ impl Agenda {
             }
         }
         // They count as running once they are claimed.
-        for (lane, most) in &picked {
+        for (lane, most, _) in &picked {
             self.count(lane, 0, *most);
         }
-        picked.into_iter().map(|(lane, most)| (lane.to_string(), i64::try_from(most).unwrap_or(i64::MAX))).collect()
+        let ask = |(lane, most, since): (Arc<str>, usize, i64)| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            Ask { lane: lane.to_string(), most, since }
+        };
+        picked.into_iter().map(ask).collect()
     }
 
     /// Takes a place for a task that is due as it is made, if nothing waits for that place; false if it has to wait.
@@ -184,7 +223,7 @@ impl Agenda {
         self.lane_room(lane).min(self.owner_room(parts(lane).0))
     }
 
-    /// A claim gave so many tasks of a lane, whose next one is due at `next_due`.
+    /// A claim gave so many tasks of a lane, whose next one is due at `next_due` or later.
     pub fn claimed(&mut self, name: &str, count: usize, next_due: Option<i64>) {
         if let Some(due) = next_due {
             self.note(name, due);
@@ -228,16 +267,19 @@ impl Agenda {
         }
     }
 
-    /// Takes a lane out, as if so many of its tasks ran.
-    fn pick(&mut self, lane: &Arc<str>, most: usize) {
+    /// Takes a lane out, as if so many of its tasks ran; since when it was due.
+    fn pick(&mut self, lane: &Arc<str>, most: usize) -> i64 {
         self.leave_ready(lane);
         self.turn += 1;
         let turn = self.turn;
+        let mut since = i64::MAX;
         if let Some(known) = self.lanes.get_mut(lane) {
             known.served = turn;
+            std::mem::swap(&mut known.since, &mut since);
         }
         self.change_owner(parts(lane).0, |owner| owner.served = turn);
         self.count(lane, most, 0);
+        since
     }
 
     /// Puts a lane that is due with its account, or with its host if that is full.

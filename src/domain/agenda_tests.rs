@@ -17,7 +17,7 @@ fn fill(agenda: &mut Agenda, now: i64) -> Vec<(String, i64)> {
         if picks.is_empty() {
             return all;
         }
-        for (lane, most) in picks {
+        for Ask { lane, most, .. } in picks {
             agenda.claimed(&lane, usize::try_from(most).unwrap(), Some(0));
             all.push((lane, most));
         }
@@ -31,6 +31,10 @@ fn by_owner(claimed: &[(String, i64)]) -> BTreeMap<&str, i64> {
         *counts.entry(parts(lane).0).or_default() += count;
     }
     counts
+}
+
+fn ask(lane: &str, most: i64, since: i64) -> Ask {
+    Ask { since, ..Ask::any(lane, most) }
 }
 
 fn is_forgotten(agenda: &Agenda) -> bool {
@@ -47,10 +51,33 @@ fn nothing_is_picked_before_it_is_due() {
     assert!(agenda.note("ann@a", 90), "earlier than known");
     assert!(agenda.picks(89).is_empty());
     assert_eq!(agenda.next_wake(), Some(90));
-    assert_eq!(agenda.picks(90), [("ann@a".to_owned(), 3)]);
+    assert_eq!(agenda.picks(90), [ask("ann@a", 3, 90)]);
     assert_eq!(agenda.next_wake(), None, "picked lanes have nothing due until the claim says so");
     agenda.claimed("ann@a", 1, Some(200));
     assert_eq!(agenda.next_wake(), Some(200));
+}
+
+#[test]
+fn what_is_told_while_a_lane_waits_for_room_is_not_passed_over() {
+    let mut agenda = agenda();
+    for place in 0..3 {
+        assert!(agenda.admit("ann@a", place));
+    }
+    agenda.note("ann@a", 100);
+    assert_eq!(agenda.picks(100), [], "its host is full for it");
+    assert!(!agenda.note("ann@a", 50), "no reason to wake anybody");
+    agenda.ended("ann@a");
+    assert_eq!(agenda.picks(100), [ask("ann@a", 1, 50)]);
+}
+
+#[test]
+fn a_lane_that_is_put_off_is_picked_later_with_all_that_is_due() {
+    let mut agenda = agenda();
+    agenda.defer("ann@a", 100, 600);
+    assert_eq!((agenda.picks(599), agenda.next_wake()), (vec![], Some(600)));
+    assert_eq!(agenda.picks(600), [ask("ann@a", 3, 100)]);
+    agenda.defer("ann@a", 900, 600);
+    assert_eq!(agenda.next_wake(), Some(900), "nor before it is due");
 }
 
 #[test]
@@ -121,16 +148,16 @@ fn whoever_has_a_hundred_thousand_hosts_does_not_hold_up_another() {
     }
     assert_eq!(by_owner(&fill(&mut agenda, 1)), BTreeMap::from([("ann", 192)]));
     agenda.note("bob@x", 2);
-    assert_eq!(agenda.picks(2), [("bob@x".to_owned(), 24)]);
+    assert_eq!(agenda.picks(2), [ask("bob@x", 24, 2)]);
     agenda.claimed("bob@x", 1, None);
     // Nothing hangs now, and each place that becomes free is filled again.
     for host in 0..1000 {
         agenda.ended(&lane("ann", &host.to_string()));
         agenda.note("bob@y", 3);
         let picks = agenda.picks(3);
-        assert_eq!(picks.first().map(|(name, _)| name.as_str()), Some("bob@y"));
-        for (name, _) in &picks {
-            agenda.claimed(name, usize::from(name != "bob@y"), None);
+        assert_eq!(picks.first().map(|ask| ask.lane.as_str()), Some("bob@y"));
+        for Ask { lane, .. } in &picks {
+            agenda.claimed(lane, usize::from(lane != "bob@y"), None);
         }
     }
 }
@@ -178,7 +205,7 @@ fn what_is_due_as_it_is_made_starts_unless_something_waits_for_its_place() {
     agenda.ended("bob@a");
     assert!(!agenda.admit("bob@a", 100), "another one waits for that place");
     agenda.ended("ann@a");
-    assert_eq!(agenda.picks(100), [("ann@a".to_owned(), 1)]);
+    assert_eq!(agenda.picks(100), [ask("ann@a", 1, 100)]);
     agenda.note("cid@c", 100);
     assert!(!agenda.admit("cid@c", 100), "its own lane has something due");
     assert!(agenda.admit("cid@b", 100));
@@ -248,10 +275,11 @@ proptest! {
                 Event::Claim(ms, most, next) => {
                     now += ms;
                     let picks = agenda.picks(now);
-                    for (lane, _) in &picks {
-                        prop_assert!(due.remove(lane).is_some_and(|at| at <= now), "{} is not due", lane);
+                    for Ask { lane, since, .. } in &picks {
+                        prop_assert!(*since <= now, "{} is not due", lane);
+                        prop_assert_eq!(due.remove(lane), Some(*since), "nothing of {} may be passed over", lane);
                     }
-                    for (lane, allowed) in picks {
+                    for Ask { lane, most: allowed, .. } in picks {
                         let count = most.min(usize::try_from(allowed).unwrap());
                         agenda.claimed(&lane, count, next.map(|after| now + after));
                         running.extend(std::iter::repeat_n(lane.clone(), count));
@@ -286,7 +314,7 @@ proptest! {
             agenda.ended(&lane);
         }
         for _ in 0..200 {
-            for (lane, _) in agenda.picks(i64::MAX) {
+            for Ask { lane, .. } in agenda.picks(i64::MAX) {
                 due.remove(&lane);
                 agenda.claimed(&lane, 0, None);
             }

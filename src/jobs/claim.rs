@@ -1,7 +1,7 @@
 //! Claims what is due, as far as there is room and somewhat ahead of it for lanes that flow. Does not poll: it sleeps
 //! until there is news or the next task is due.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::becomes;
-use crate::domain::agenda::MOST_PICKS;
+use crate::domain::agenda::{Ask, MOST_PICKS};
 use crate::domain::stock::{Left, Stock};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -23,22 +23,31 @@ const CLAIM_AGAIN_MS: i64 = 500;
 /// After so long what was claimed ahead is given back: its lane does not flow any more, and its lease runs.
 const AHEAD_MS: i64 = 1000;
 
-/// Lanes that have nothing due any more, each once.
+/// What was committed before a claim, it has found, unless it was due only a moment before the claim: what is committed
+/// later is told by whoever commits it.
+const SETTLED_MS: i64 = 1000;
+
+/// Lanes that have nothing due any more, each once, and since when it had not.
 #[derive(Default)]
 pub(super) struct Drained {
-    lanes: Mutex<BTreeSet<String>>,
+    lanes: Mutex<BTreeMap<String, i64>>,
     bell: Notify,
 }
 
 impl Drained {
-    fn add(&self, lanes: Vec<String>) {
-        if !lanes.is_empty() {
-            self.lanes.lock().unwrap_or_else(PoisonError::into_inner).extend(lanes);
-            self.bell.notify_one();
+    fn add(&self, drained: Vec<(String, i64)>) {
+        if drained.is_empty() {
+            return;
         }
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (lane, since) in drained {
+            let first = lanes.entry(lane).or_insert(since);
+            *first = since.min(*first);
+        }
+        self.bell.notify_one();
     }
 
-    async fn take(&self) -> Vec<String> {
+    async fn take(&self) -> Vec<(String, i64)> {
         self.bell.notified().await;
         std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
@@ -53,13 +62,14 @@ pub(super) struct Claimer {
     stock: Stock<Claimed>,
     /// The claim under way: the workers go on from stock meanwhile.
     asking: Option<Asking>,
-    /// Lanes that were picked while another claim was under way.
-    later: Vec<String>,
+    /// Lanes that were picked while another claim was under way, and since when they are due.
+    later: Vec<(String, i64)>,
 }
 
-/// A claim under way, for so many tasks of each lane.
+/// A claim under way.
 struct Asking {
-    lanes: Vec<(String, i64)>,
+    asks: Vec<Ask>,
+    at: Timestamp,
     /// A task of the runtime: nobody may hold the database's writer and not go on.
     answer: JoinHandle<Result<Vec<Claim>>>,
 }
@@ -100,8 +110,8 @@ impl Claimer {
             }
             let wait = self.next_wake().map(|at| at.saturating_sub(now.0));
             tokio::select! {
-                (lanes, answer) = answered(&mut self.asking) => {
-                    if self.take_in(&lanes, answer).await.is_err() {
+                (asks, at, answer) = answered(&mut self.asking) => {
+                    if self.take_in(&asks, at, answer).await.is_err() {
                         break;
                     }
                 }
@@ -146,20 +156,21 @@ impl Claimer {
     }
 
     /// Starts up to so many tasks of each of these lanes from stock, and asks the database where that runs low.
-    async fn serve(&mut self, picks: Vec<(String, i64)>, now: Timestamp) -> std::result::Result<(), Gone> {
+    async fn serve(&mut self, picks: Vec<Ask>, now: Timestamp) -> std::result::Result<(), Gone> {
         let (mut asks, mut drained) = (Vec::new(), Vec::new());
-        for (lane, most) in picks {
+        for Ask { lane, most, since } in picks {
             let (tasks, left) = self.stock.take(&lane, usize::try_from(most).unwrap_or(0));
             let (room, ahead) = match tasks.is_empty() {
                 true => (most, Some(self.stock.ahead(&lane))),
                 false => (0, self.stock.refill(&lane)),
             };
             if let Some(ahead) = ahead {
-                asks.push((lane.clone(), room + i64::try_from(ahead).unwrap_or(0)));
+                let most = room + i64::try_from(ahead).unwrap_or(0);
+                asks.push(Ask { lane: lane.clone(), most, since });
             }
             if !tasks.is_empty() {
-                self.start(&lane, tasks, left, now).await?;
-                drained.extend((left == Left::Unknown).then_some(lane));
+                self.start(&lane, tasks, left, since).await?;
+                drained.extend((left == Left::Unknown).then_some((lane, since)));
             }
         }
         self.drained.add(drained);
@@ -168,56 +179,58 @@ impl Claimer {
     }
 
     /// Claims, unless a claim is under way: then those lanes that have nothing in stock wait for its end.
-    fn ask(&mut self, lanes: Vec<(String, i64)>, now: Timestamp) {
+    fn ask(&mut self, asks: Vec<Ask>, now: Timestamp) {
         if self.asking.is_some() {
-            let dry = lanes.into_iter().map(|(lane, _)| lane).filter(|lane| self.stock.is_dry(lane));
-            self.later.extend(dry);
-        } else if !lanes.is_empty() {
-            let (store, name, asked) = (self.engine.store.clone(), self.name.clone(), lanes.clone());
+            let dry = asks.into_iter().filter(|ask| self.stock.is_dry(&ask.lane));
+            self.later.extend(dry.map(|ask| (ask.lane, ask.since)));
+        } else if !asks.is_empty() {
+            let (store, name, asked) = (self.engine.store.clone(), self.name.clone(), asks.clone());
             let lease_until = now.plus_ms(self.engine.lease_ms());
             let claim = async move { store.claim(&name, &asked, now, lease_until).await };
-            self.asking = Some(Asking { lanes, answer: tokio::spawn(claim) });
+            self.asking = Some(Asking { asks, at: now, answer: tokio::spawn(claim) });
         }
     }
 
     /// Starts what a claim gave, as far as there is room now, and puts the rest into stock. Those that start do not wait for
     /// another turn of their lane: with a long line of lanes it would come too late.
-    async fn take_in(&mut self, lanes: &[(String, i64)], answer: Result<Vec<Claim>>) -> std::result::Result<(), Gone> {
+    async fn take_in(
+        &mut self,
+        asks: &[Ask],
+        at: Timestamp,
+        answer: Result<Vec<Claim>>,
+    ) -> std::result::Result<(), Gone> {
         let now = self.engine.clock.now();
         let mut drained = Vec::new();
         let signal = self.engine.store.signal().clone();
         match answer {
             Ok(claims) => {
-                for (claim, (lane, wanted)) in claims.into_iter().zip(lanes) {
+                for (claim, Ask { lane, most, since }) in claims.into_iter().zip(asks) {
                     // A full claim leaves more behind, as like as not; asking when would only cost time.
-                    let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *wanted);
+                    let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *most);
+                    let up_to = claim.tasks.last().filter(|_| full).map_or(at.0, |last| last.run_at.0);
+                    let since = up_to.saturating_sub(SETTLED_MS).max(*since);
                     self.stock.put(lane, claim.tasks, full, now.0);
                     let room = signal.agenda().room(lane);
                     let (tasks, left) = self.stock.take(lane, room);
-                    self.start(lane, tasks, left, now).await?;
-                    drained.extend((left == Left::Unknown).then(|| lane.clone()));
+                    self.start(lane, tasks, left, since).await?;
+                    drained.extend((left == Left::Unknown).then(|| (lane.clone(), since)));
                 }
             }
             Err(error) => {
                 tracing::warn!(?error, "due tasks could not be claimed");
-                signal.note(lanes.iter().map(|(lane, _)| (lane.as_str(), now.0.saturating_add(CLAIM_AGAIN_MS))));
+                let lanes = asks.iter().map(|ask| (ask.lane.as_str(), ask.since));
+                signal.defer(lanes, now.0.saturating_add(CLAIM_AGAIN_MS));
             }
         }
-        signal.note(self.later.iter().map(|lane| (lane.as_str(), now.0)));
+        signal.note(self.later.iter().map(|(lane, since)| (lane.as_str(), *since)));
         self.later.clear();
         self.drained.add(drained);
         Ok(())
     }
 
-    /// Gives tasks of a lane to the workers, and tells the agenda.
-    async fn start(
-        &self,
-        lane: &str,
-        tasks: Vec<Claimed>,
-        left: Left,
-        now: Timestamp,
-    ) -> std::result::Result<(), Gone> {
-        let next_due = (left == Left::Some).then_some(now.0);
+    /// Gives tasks of a lane to the workers, and tells the agenda; what is left is due since then, or later.
+    async fn start(&self, lane: &str, tasks: Vec<Claimed>, left: Left, since: i64) -> std::result::Result<(), Gone> {
+        let next_due = (left == Left::Some).then_some(since);
         self.engine.store.signal().agenda().claimed(lane, tasks.len(), next_due);
         for task in tasks {
             // Room was counted before, so the channel has it.
@@ -228,11 +241,12 @@ impl Claimer {
 }
 
 /// Waits for the end of the claim under way; for ever if there is none.
-async fn answered(asking: &mut Option<Asking>) -> (Vec<(String, i64)>, Result<Vec<Claim>>) {
-    let Some(Asking { answer, .. }) = asking else { return std::future::pending().await };
+async fn answered(asking: &mut Option<Asking>) -> (Vec<Ask>, Timestamp, Result<Vec<Claim>>) {
+    let Some(Asking { asks, at, answer }) = asking else { return std::future::pending().await };
     let answer = answer.await.unwrap_or_else(|error| Err(Error::Broken(error.into())));
-    let lanes = asking.take().map(|asking| asking.lanes).unwrap_or_default();
-    (lanes, answer)
+    let (asks, at) = (std::mem::take(asks), *at);
+    *asking = None;
+    (asks, at, answer)
 }
 
 /// Tells the agenda when lanes that have nothing due any more have something again. The claims go on meanwhile: what is
@@ -245,7 +259,7 @@ pub(super) async fn look_ahead(engine: Arc<Engine>, drained: Arc<Drained>) {
             Err(error) => {
                 tracing::warn!(?error, "the next tasks of lanes could not be looked up; they are tried again");
                 let again = engine.clock.now().plus_ms(CLAIM_AGAIN_MS).0;
-                engine.store.signal().note(lanes.iter().map(|lane| (lane.as_str(), again)));
+                engine.store.signal().defer(lanes.iter().map(|(lane, since)| (lane.as_str(), *since)), again);
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -5,6 +5,7 @@
 
 use super::rows::{MOST_ROWS, Rows, from_row};
 use super::{Db, NewTask, Store, directly, on};
+use crate::domain::agenda::Ask;
 use crate::domain::id::{AccountId, PusherId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -91,14 +92,15 @@ from_row!(Claimed, |row| {
 });
 
 static NEXT_DUES: Rows = Rows::new(
-    "WITH asked (lane) AS (VALUES ",
-    &["TEXT"],
-    ") SELECT lane, (SELECT MIN(run_at) FROM task WHERE state = 'waiting' AND task.lane = asked.lane) FROM asked",
+    "WITH asked (lane, since) AS (VALUES ",
+    &["TEXT", "BIGINT"],
+    ") SELECT lane, (SELECT MIN(run_at) FROM task
+     WHERE state = 'waiting' AND task.lane = asked.lane AND run_at >= asked.since) FROM asked",
 );
 
 const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
     started_at = COALESCE(started_at, $3)
-    WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
+    WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
         ORDER BY run_at, id LIMIT $5)
     RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
     CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
@@ -107,7 +109,7 @@ const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, leas
 // for each other. ANY(ARRAY(…)) keeps the planner from joining against a scan of the whole table.
 const CLAIM_POSTGRES: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
     started_at = COALESCE(started_at, $3)
-    WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at <= $3
+    WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
         ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
     RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
     CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
@@ -122,18 +124,18 @@ const TAKE_OVER_POSTGRES: &str = "UPDATE task SET state = 'waiting', worker = NU
     RETURNING lane, run_at";
 
 impl Store {
-    /// Claims due tasks, up to a number for each lane.
+    /// Claims what is asked for and due; answers one claim for each.
     ///
     /// # Errors
     /// If the database fails. What it claims all the same, and cannot say, waits again when the lease ends.
     pub async fn claim(
         &self,
         worker: &str,
-        lanes: &[(String, i64)],
+        asks: &[Ask],
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        let claims = self.claim_lanes(worker, lanes, now, lease_until).await?;
+        let claims = self.claim_lanes(worker, asks, now, lease_until).await?;
         self.wrote(claims.iter().map(|claim| claim.tasks.len()).sum());
         Ok(claims)
     }
@@ -141,7 +143,7 @@ impl Store {
     async fn claim_lanes(
         &self,
         worker: &str,
-        lanes: &[(String, i64)],
+        asks: &[Ask],
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
@@ -149,23 +151,42 @@ impl Store {
             Db::Sqlite { .. } => CLAIM_SQLITE,
             Db::Postgres(_) => CLAIM_POSTGRES,
         };
-        let mut claims = Vec::with_capacity(lanes.len());
-        if let [(lane, most)] = lanes {
-            let tasks: Vec<Claimed> = directly!(&self.db, conn => sqlx::query_as(sql)
-                .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
-                .fetch_all(conn).await)?;
-            claims.push(Claim::new(lane, tasks));
+        macro_rules! claim {
+            ($ask:expr, $conn:expr) => {
+                sqlx::query_as(sql)
+                    .bind(worker.to_owned())
+                    .bind(lease_until.0)
+                    .bind(now.0)
+                    .bind($ask.lane.clone())
+                    .bind($ask.most)
+                    .bind(self.from($ask.since))
+                    .fetch_all($conn)
+                    .await
+            };
+        }
+        let mut claims = Vec::with_capacity(asks.len());
+        if let [ask] = asks {
+            let tasks: Vec<Claimed> = directly!(&self.db, conn => claim!(ask, conn))?;
+            claims.push(Claim::new(&ask.lane, tasks));
             return Ok(claims);
         }
         let mut tx = self.write().await?;
-        for (lane, most) in lanes {
-            let tasks: Vec<Claimed> = on!(&mut tx, conn => sqlx::query_as(sql)
-                .bind(worker.to_owned()).bind(lease_until.0).bind(now.0).bind(lane.clone()).bind(*most)
-                .fetch_all(conn).await)?;
-            claims.push(Claim::new(lane, tasks));
+        for ask in asks {
+            let tasks: Vec<Claimed> = on!(&mut tx, conn => claim!(ask, conn))?;
+            claims.push(Claim::new(&ask.lane, tasks));
         }
         tx.commit().await?;
         Ok(claims)
+    }
+
+    /// From when on to look for what is due, if it is known since when. The fork: PostgreSQL keeps what has gone in its index
+    /// until the next vacuum, and reads past all of it where a lane begins: claims became slower with each task claimed.
+    /// SQLite takes it out at once, and need not rely on what was told.
+    fn from(&self, since: i64) -> i64 {
+        match self.db {
+            Db::Sqlite { .. } => i64::MIN,
+            Db::Postgres(_) => since,
+        }
     }
 
     /// The sealed parameters of a task, however large.
@@ -195,19 +216,19 @@ impl Store {
         Ok(())
     }
 
-    /// When the next waiting task of each of these lanes is due; a lane without any is left out. Reads beside the writer,
-    /// whose turn pushes wait for.
+    /// When the next waiting task of each of these lanes is due, of those from a time on; a lane without any is left out.
+    /// Reads beside the writer, whose turn pushes wait for.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn next_dues(&self, lanes: &[String]) -> Result<Vec<(String, i64)>> {
+    pub async fn next_dues(&self, lanes: &[(String, i64)]) -> Result<Vec<(String, i64)>> {
         let mut dues = Vec::with_capacity(lanes.len());
         for some in lanes.chunks(MOST_ROWS) {
             let text = NEXT_DUES.text(&self.db, some.len());
             let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
                 let mut query = sqlx::query_as::<Dialect, _>(text);
-                for lane in some {
-                    query = query.bind(lane.clone());
+                for (lane, since) in some {
+                    query = query.bind(lane.clone()).bind(self.from(*since));
                 }
                 query.fetch_all(conn).await
             })?;

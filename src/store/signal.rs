@@ -55,15 +55,28 @@ impl Signal {
 
     /// Tasks wait in these lanes from these times on; only this node is told.
     pub fn note<'a>(&self, waiting: impl IntoIterator<Item = (&'a str, i64)>) {
+        self.tell(waiting, Agenda::note);
+    }
+
+    fn tell<'a>(
+        &self,
+        waiting: impl IntoIterator<Item = (&'a str, i64)>,
+        tell: impl Fn(&mut Agenda, &str, i64) -> bool,
+    ) {
         let mut agenda = self.agenda();
         let mut news = false;
         for (lane, run_at) in waiting {
-            news |= agenda.note(lane, run_at);
+            news |= tell(&mut agenda, lane, run_at);
         }
         drop(agenda);
         if news {
             self.bell.notify_one();
         }
+    }
+
+    /// As `note`, for lanes that are not to be tried before `until`.
+    pub fn defer<'a>(&self, waiting: impl IntoIterator<Item = (&'a str, i64)>, until: i64) {
+        self.tell(waiting, |agenda, lane, run_at| agenda.defer(lane, run_at, until));
     }
 
     /// A task of this lane no longer runs.

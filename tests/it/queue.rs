@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use fanfare::domain::agenda::Ask;
 use fanfare::domain::id::TaskId;
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Clock;
@@ -150,7 +151,8 @@ async fn claimed_by_the_dead(scene: &Scene, lease_ms: i64) -> Claimed {
     let engine = scene.world.engine();
     let lane = scene.world.tasks().await.remove(0).lane;
     let now = scene.world.clock.now();
-    let mut claims = engine.store.claim(DEAD, &[(lane, 1)], now.plus_ms(HOUR), now.plus_ms(lease_ms)).await.unwrap();
+    let mut claims =
+        engine.store.claim(DEAD, &[Ask::any(&lane, 1)], now.plus_ms(HOUR), now.plus_ms(lease_ms)).await.unwrap();
     let claimed = claims.remove(0).tasks.remove(0);
     assert_eq!((claimed.id.as_str(), claimed.attempt), (&*id, 1));
     claimed
@@ -235,7 +237,7 @@ async fn a_task_that_another_worker_holds_cannot_be_claimed_or_revoked() {
     let claimed = claimed_by_the_dead(&scene, HOUR).await;
     let store = &scene.world.engine().store;
     let now = scene.world.clock.now().plus_ms(HOUR);
-    let claims = store.claim("another", &[(claimed.lane.clone(), 10)], now, now).await.unwrap();
+    let claims = store.claim("another", &[Ask::any(&claimed.lane, 10)], now, now).await.unwrap();
     assert!(claims.iter().all(|claim| claim.tasks.is_empty()));
     let revoked = scene.ann.get(&format!("/revoke/task/{}/", claimed.id)).await;
     assert_eq!(revoked.data()["state"], "running");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fanfare::domain::account::{Account, Role};
-use fanfare::domain::agenda::Limits;
+use fanfare::domain::agenda::{Ask, Limits};
 use fanfare::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use fanfare::domain::pusher::{Group, Member, Preset, Strategy};
 use fanfare::domain::task::TaskState;
@@ -354,7 +354,7 @@ async fn tasks_are_counted_by_state() {
     assert_eq!(base.read().await.count_tasks().await.unwrap(), TaskCounts::default());
     base.store.record((0..70).map(|at| task(at, 0, "a")).collect()).await.unwrap();
     base.store.record(vec![NewTask { state: TaskState::Held, ..task(100, 1, "a") }]).await.unwrap();
-    base.store.claim("w", &[("ann@a".to_owned(), 3)], Timestamp(100), Timestamp(200)).await.unwrap();
+    base.store.claim("w", &[Ask::any("ann@a", 3)], Timestamp(100), Timestamp(200)).await.unwrap();
     assert_eq!(base.read().await.count_tasks().await.unwrap(), TaskCounts { waiting: 67, running: 3 });
 }
 

@@ -1,5 +1,6 @@
 //! The queue by itself: who gets which task, what a finish may change, and what becomes of what was left behind.
 
+use fanfare::domain::agenda::Ask;
 use fanfare::domain::id::TaskId;
 use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Timestamp;
@@ -13,6 +14,7 @@ both!(
     each_lane_is_claimed_by_itself,
     what_is_claimed_is_claimed_once,
     a_lane_tells_when_its_next_is_due,
+    a_claim_passes_over_nothing_that_it_was_told_of,
     a_claim_counts_attempts_and_keeps_the_first_start,
     a_finish_records_what_the_attempt_brought,
     a_finish_counts_for_the_worker_and_the_attempt_alone,
@@ -49,8 +51,8 @@ fn step(position: usize) -> NewTask {
 }
 
 async fn claim(base: &Base, worker: &str, lanes: &[(&str, i64)]) -> Vec<Claim> {
-    let lanes: Vec<_> = lanes.iter().map(|(host, most)| (format!("ann@{host}"), *most)).collect();
-    base.store.claim(worker, &lanes, NOW, LEASE).await.unwrap()
+    let asks: Vec<_> = lanes.iter().map(|(host, most)| Ask::any(&format!("ann@{host}"), *most)).collect();
+    base.store.claim(worker, &asks, NOW, LEASE).await.unwrap()
 }
 
 /// Claims one task of a lane.
@@ -115,7 +117,7 @@ async fn what_is_claimed_is_claimed_once() {
     for n in 0..10 {
         let store = base.store.clone();
         workers.spawn(async move {
-            let lanes = [("ann@a".to_owned(), 10)];
+            let lanes = [Ask::any("ann@a", 10)];
             let claims = store.claim(&format!("w{n}"), &lanes, NOW, LEASE).await.unwrap();
             claims.into_iter().flat_map(|claim| claim.tasks).map(|task| task.id).collect::<Vec<_>>()
         });
@@ -137,6 +139,23 @@ async fn a_lane_tells_when_its_next_is_due() {
     assert_eq!(next_due(&base, "ann@none").await, None);
 }
 
+async fn a_claim_passes_over_nothing_that_it_was_told_of() {
+    let base = base(vec![due(1, 500, "a"), due(2, 600, "a"), due(3, 700, "a")]).await;
+    let picks = base.store.signal().agenda().picks(NOW.0);
+    assert_eq!(picks, [Ask { since: 500, ..Ask::any("ann@a", picks[0].most) }]);
+    let claims = base.store.claim("w", &picks, NOW, LEASE).await.unwrap();
+    assert_eq!(claims[0].tasks.len(), 3, "the first among them");
+    // One that is given back is older than what the lane has got to, and told again.
+    base.store.record(vec![due(4, 900, "a")]).await.unwrap();
+    base.store.put_off("w", &claims[0].tasks[1], Timestamp(600)).await.unwrap();
+    let picks = base.store.signal().agenda().picks(NOW.0);
+    assert_eq!(picks[0].since, 600);
+    let claims = base.store.claim("w", &picks, NOW, LEASE).await.unwrap();
+    assert_eq!(claims[0].tasks.iter().map(|task| task.run_at.0).collect::<Vec<_>>(), [600, 900]);
+    let next = base.store.next_dues(&[("ann@a".to_owned(), 600)]).await.unwrap();
+    assert_eq!(next, []);
+}
+
 async fn a_claim_counts_attempts_and_keeps_the_first_start() {
     let base = base(vec![task(1, 0, "a")]).await;
     let first = claim_one(&base, "w", "a").await;
@@ -144,7 +163,7 @@ async fn a_claim_counts_attempts_and_keeps_the_first_start() {
     assert_eq!((&*first.payload, &*first.service, first.fallback), ("sealed", "webhook", false));
     let again = FinishState::Again { run_at: Timestamp(600), code: "c".to_owned(), message: "m".to_owned() };
     base.store.finish("w", &[finish(&first, again)]).await.unwrap();
-    let lanes = [("ann@a".to_owned(), 1)];
+    let lanes = [Ask::any("ann@a", 1)];
     let second = base.store.claim("v", &lanes, Timestamp(1_500), LEASE).await.unwrap().remove(0).tasks.remove(0);
     assert_eq!((second.attempt, second.run_at), (2, Timestamp(600)));
     assert!(second.attempt_log.contains("duration_ms"));
@@ -200,7 +219,7 @@ async fn one_lost_lease_does_not_spoil_the_other_finishes() {
 
 /// When the next task of a lane is due, asked for together with another's.
 async fn next_due(base: &Base, lane: &str) -> Option<i64> {
-    let dues = base.store.next_dues(&["ann@nowhere".to_owned(), lane.to_owned()]).await.unwrap();
+    let dues = base.store.next_dues(&["ann@nowhere", lane].map(|lane| (lane.to_owned(), i64::MIN))).await.unwrap();
     assert!(dues.iter().all(|(found, _)| found == lane), "{dues:?}");
     dues.first().map(|(_, due)| *due)
 }
@@ -257,15 +276,15 @@ async fn a_survey_tells_of_every_lane() {
     assert_eq!(next_wake(&base), Some(4_980));
     let due = base.store.signal().agenda().picks(4_990);
     let early = |lane: &str| (0..=10).any(|n| lane == format!("ann@h{n}"));
-    assert!(!due.is_empty() && due.iter().all(|(lane, _)| early(lane)), "none that has nothing due: {due:?}");
-    let mut seen: Vec<_> = due.into_iter().map(|(lane, _)| lane).collect();
+    assert!(!due.is_empty() && due.iter().all(|ask| early(&ask.lane)), "none that has nothing due: {due:?}");
+    let mut seen: Vec<_> = due.into_iter().map(|ask| ask.lane).collect();
     loop {
         // Only so many at a time.
         let more = base.store.signal().agenda().picks(i64::MAX);
         if more.is_empty() {
             break;
         }
-        seen.extend(more.into_iter().map(|(lane, _)| lane));
+        seen.extend(more.into_iter().map(|ask| ask.lane));
     }
     seen.sort();
     seen.dedup();
@@ -292,7 +311,7 @@ async fn a_failure_starts_the_next_step() {
     assert_eq!(states(&base, 3).await, [TaskState::Failed, TaskState::Waiting, TaskState::Held]);
     assert_eq!(read(&base, &step(1).id).await.run_at, Timestamp(1_050), "now");
     assert_eq!(next_wake(&base), Some(1_050));
-    let lanes = [("ann@host1".to_owned(), 1)];
+    let lanes = [Ask::any("ann@host1", 1)];
     let second = base.store.claim("w", &lanes, Timestamp(1_050), LEASE).await.unwrap().remove(0).tasks.remove(0);
     let again = FinishState::Again { run_at: Timestamp(1_100), code: "c".to_owned(), message: String::new() };
     base.store.finish("w", &[finish(&second, again)]).await.unwrap();
@@ -306,7 +325,7 @@ async fn a_held_step_keeps_a_later_time_of_its_own() {
     base.store.finish("w", &[finish(&first, failed())]).await.unwrap();
     assert_eq!(read(&base, &step(1).id).await.run_at, Timestamp(7_777));
     // The last one's failure has nothing to start.
-    let lanes = [("ann@host1".to_owned(), 1)];
+    let lanes = [Ask::any("ann@host1", 1)];
     let last = base.store.claim("w", &lanes, Timestamp(8_000), LEASE).await.unwrap().remove(0).tasks.remove(0);
     base.store.finish("w", &[finish(&last, failed())]).await.unwrap();
     assert_eq!(states(&base, 2).await, [TaskState::Failed, TaskState::Failed]);
