@@ -5,32 +5,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use sqlx::query::Query;
 use tokio::sync::oneshot;
 
 use super::idempotency::{self, NewKey, Recorded};
-use super::rows::{MOST_ROWS, Rows};
+use super::rows::{Bulk, Cell, Kind, MOST_ROWS, Rows};
 use super::start::Starts;
 use super::tasks::NewTask;
 use super::{Db, Signal, Tx, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::Result;
 
-/// The beginning of every statement that makes tasks: the columns that `bind_task!` binds, and more.
-macro_rules! insert_into {
-    ($more:literal) => {
-        concat!(
-            "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at",
-            $more,
-            ") VALUES "
-        )
-    };
-}
+const TEXT: Kind = Kind::Text;
+const NUMBER: Kind = Kind::Number;
 
-static INSERT: Rows = Rows::new(insert_into!(""), &[""; 11], "");
+static INSERT: Rows<11> = Rows::new(
+    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at) ",
+    [TEXT, TEXT, TEXT, TEXT, TEXT, Kind::Flag, TEXT, TEXT, NUMBER, TEXT, NUMBER],
+    "",
+);
 /// The same where some of them run at once.
-static INSERT_STARTED: Rows = Rows::new(insert_into!(", attempt, worker, lease_until, started_at"), &[""; 15], "");
-/// The same for one, in either dialect.
-const INSERT_ONE: &str = concat!(insert_into!(""), "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+static INSERT_STARTED: Rows<15> = Rows::new(
+    "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at,
+     attempt, worker, lease_until, started_at) ",
+    [TEXT, TEXT, TEXT, TEXT, TEXT, Kind::Flag, TEXT, TEXT, NUMBER, TEXT, NUMBER, NUMBER, TEXT, NUMBER, NUMBER],
+    "",
+);
 
 /// A push that waits for its commit.
 pub(super) struct Entry {
@@ -145,8 +145,8 @@ impl Group {
             };
         }
         let mut tx = db.write().await?;
-        let tasks = take_keys(&mut tx, db, tasks, &mut self.keyed).await?;
-        insert_within(&mut tx, db, tasks, starts).await?;
+        let tasks = take_keys(&mut tx, tasks, &mut self.keyed).await?;
+        insert_within(&mut tx, tasks, starts).await?;
         tx.commit().await
     }
 
@@ -161,23 +161,42 @@ impl Group {
     }
 }
 
-/// Binds the columns of one task.
-macro_rules! bind_task {
-    ($query:expr, $task:expr) => {{
-        let task = $task;
-        $query
-            .bind(task.id.into_string())
-            .bind(task.owner.into_string())
-            .bind(task.pusher_id.into_string())
-            .bind(task.service)
-            .bind(task.name)
-            .bind(task.fallback)
-            .bind(task.state.as_str())
-            .bind(task.lane)
-            .bind(task.run_at.0)
-            .bind(task.payload)
-            .bind(task.created_at.0)
-    }};
+/// A row of `INSERT`.
+fn row(task: NewTask) -> [Cell; 11] {
+    [
+        task.id.into_string().into(),
+        task.owner.into_string().into(),
+        task.pusher_id.into_string().into(),
+        task.service.into(),
+        task.name.into(),
+        task.fallback.into(),
+        task.state.as_str().into(),
+        task.lane.into(),
+        task.run_at.0.into(),
+        task.payload.into(),
+        task.created_at.0.into(),
+    ]
+}
+
+/// A row of `INSERT_STARTED`.
+fn row_started(task: NewTask, starts: &Starts) -> [Cell; 15] {
+    let runs = task.state == TaskState::Running;
+    let [a, b, c, d, e, f, g, h, i, j, k] = row(task);
+    let attempt = i64::from(runs).into();
+    let worker = runs.then(|| starts.worker().to_owned()).into();
+    let (lease_until, started_at) = (runs.then(|| starts.lease_until().0), runs.then_some(starts.now.0));
+    [a, b, c, d, e, f, g, h, i, j, k, attempt, worker, lease_until.into(), started_at.into()]
+}
+
+/// The statement for these tasks.
+fn insertion<DB: Bulk>(
+    tasks: impl ExactSizeIterator<Item = NewTask>,
+    starts: Option<&Starts>,
+) -> Query<'static, DB, DB::Arguments> {
+    match starts {
+        None => INSERT.query::<DB>(tasks.map(row)),
+        Some(starts) => INSERT_STARTED.query::<DB>(tasks.map(|task| row_started(task, starts))),
+    }
 }
 
 impl Tx {
@@ -186,13 +205,13 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn insert_task(&mut self, task: NewTask) -> Result<()> {
-        Ok(on!(self, conn => bind_task!(sqlx::query::<Db>(INSERT_ONE), task).execute(conn).await.map(drop))?)
+        insert_within(self, vec![task], None).await
     }
 }
 
 /// Adds to `tasks` those of the pushes whose key was free.
-async fn take_keys(tx: &mut Tx, db: &Db, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
-    let mut free = idempotency::take(tx, db, keys_in_order(keyed)).await?;
+async fn take_keys(tx: &mut Tx, mut tasks: Vec<NewTask>, keyed: &mut [Keyed]) -> Result<Vec<NewTask>> {
+    let mut free = idempotency::take(tx, keys_in_order(keyed)).await?;
     for push in keyed {
         // Only the first push of a key finds it.
         if free.remove(&push.key.hash) {
@@ -212,52 +231,23 @@ fn keys_in_order(keyed: &mut [Keyed]) -> Vec<NewKey> {
     keys
 }
 
-/// Binds the rows of a statement, of which those that run have these columns more.
-macro_rules! bind_tasks {
-    ($query:expr, $tasks:expr, $starts:expr) => {{
-        let mut query = $query;
-        for task in $tasks {
-            let runs = task.state == TaskState::Running;
-            query = bind_task!(query, task);
-            if let Some(starts) = $starts {
-                query = query
-                    .bind(i64::from(runs))
-                    .bind(runs.then(|| starts.worker().to_owned()))
-                    .bind(runs.then(|| starts.lease_until().0))
-                    .bind(runs.then_some(starts.now.0));
-            }
-        }
-        query
-    }};
-}
-
-/// The statement for so many rows.
-fn text(db: &Db, rows: usize, starts: Option<&Starts>) -> &'static str {
-    if starts.is_some() { INSERT_STARTED.text(db, rows) } else { INSERT.text(db, rows) }
-}
-
 /// Inserts all or nothing, in one commit: one statement that is its own transaction, as far as the rows fit into one.
 async fn insert(db: &Db, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result<()> {
     if tasks.len() > MOST_ROWS {
         let mut tx = db.write().await?;
-        insert_within(&mut tx, db, tasks, starts).await?;
+        insert_within(&mut tx, tasks, starts).await?;
         return tx.commit().await;
     }
-    let text = text(db, tasks.len(), starts);
-    directly!(execute on db, bind_tasks!(sqlx::query::<Dialect>(text), tasks, starts))?;
+    directly!(execute on db, insertion::<Dialect>(tasks.into_iter(), starts))?;
     Ok(())
 }
 
-async fn insert_within(tx: &mut Tx, db: &Db, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result<()> {
-    let mut left = tasks.len();
+async fn insert_within(tx: &mut Tx, tasks: Vec<NewTask>, starts: Option<&Starts>) -> Result<()> {
     let mut tasks = tasks.into_iter();
-    while left > 0 {
-        let rows = left.min(MOST_ROWS);
-        let text = text(db, rows, starts);
+    while tasks.len() > 0 {
         on!(&mut *tx, conn => {
-            bind_tasks!(sqlx::query::<Db>(text), tasks.by_ref().take(rows), starts).execute(conn).await.map(drop)
+            insertion::<Db>(tasks.by_ref().take(MOST_ROWS), starts).execute(conn).await.map(drop)
         })?;
-        left -= rows;
     }
     Ok(())
 }

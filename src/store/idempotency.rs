@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use super::rows::Rows;
-use super::{Db, Tx, on};
+use super::rows::{Kind, Rows, read};
+use super::{Tx, on};
 use crate::domain::id::PusherId;
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::time::Timestamp;
@@ -51,23 +51,19 @@ pub enum Recorded {
 }
 
 /// Takes over what has expired: removing it is housekeeping, and may come later.
-static INSERT: Rows = Rows::new(
-    "INSERT INTO idempotency (hash, answer, created_at, expires_at) VALUES ",
-    &[""; 4],
+static INSERT: Rows<4> = Rows::new(
+    "INSERT INTO idempotency (hash, answer, created_at, expires_at) ",
+    [Kind::Text, Kind::Text, Kind::Number, Kind::Number],
     " ON CONFLICT (hash) DO UPDATE SET answer = excluded.answer, created_at = excluded.created_at, \
      expires_at = excluded.expires_at WHERE idempotency.expires_at <= excluded.created_at RETURNING hash",
 );
 
 /// Takes those keys that are free, and says which. Waits for other nodes that are taking one of them now: the keys must
 /// be in order, so that two nodes never wait for each other, and each must come once. At most `MOST_ROWS`.
-pub(super) async fn take(tx: &mut Tx, db: &Db, keys: Vec<NewKey>) -> Result<HashSet<KeyHash>> {
-    let text = INSERT.text(db, keys.len());
+pub(super) async fn take(tx: &mut Tx, keys: Vec<NewKey>) -> Result<HashSet<KeyHash>> {
+    let row = |key: NewKey| [key.hash.0.into(), key.answer.into(), key.created_at.0.into(), key.expires_at.0.into()];
     let taken: Vec<(String,)> = on!(tx, conn => {
-        let mut query = sqlx::query_as::<Db, _>(text);
-        for key in keys {
-            query = query.bind(key.hash.0).bind(key.answer).bind(key.created_at.0).bind(key.expires_at.0);
-        }
-        query.fetch_all(conn).await
+        INSERT.query::<Db>(keys.into_iter().map(row)).fetch_all(conn).await.and_then(|rows| read(&rows))
     })?;
     Ok(taken.into_iter().map(|(hash,)| KeyHash(hash)).collect())
 }

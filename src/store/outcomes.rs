@@ -4,7 +4,7 @@
 //! nothing.
 
 use super::queue::Release;
-use super::rows::{MOST_ROWS, Rows};
+use super::rows::{Cell, Kind, MOST_ROWS, Rows};
 use super::tasks::bounds;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{PushId, TaskId};
@@ -79,8 +79,8 @@ impl FinishRow {
 macro_rules! finish {
     ($of_worker:literal) => {
         Rows::new(
-            "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (VALUES ",
-            &["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT"],
+            "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (",
+            [TEXT, NUMBER, TEXT, NUMBER, NUMBER, TEXT, TEXT, TEXT],
             concat!(
                 ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
                  finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
@@ -92,31 +92,21 @@ macro_rules! finish {
     };
 }
 
-static FINISH_SQLITE: Rows = finish!("task.worker = {worker}");
-// The fork: only PostgreSQL chooses its way by what it expects to find. The array leaves it the primary key, however empty
-// it takes the table to be; CASE hides how few rows it takes to have this worker, or it compares each row of `done` with
+static FINISH_SQLITE: Rows<8> = finish!("task.worker = {next}");
+// The fork: only PostgreSQL chooses its way by what it expects to find. The ids again leave it the primary key, however
+// empty it takes the table to be; CASE hides how few rows it takes to have this worker, or it compares each row of `done` with
 // each of the table's that it found, instead of by hash.
-static FINISH_POSTGRES: Rows =
-    finish!("task.id = ANY(ARRAY(SELECT id FROM done)) AND CASE WHEN task.worker = {worker} THEN TRUE ELSE FALSE END");
+static FINISH_POSTGRES: Rows<8> =
+    finish!("task.id = ANY($1::TEXT[]) AND CASE WHEN task.worker = {next} THEN TRUE ELSE FALSE END");
 
-/// Binds the rows of a statement, and the worker that they must belong to.
-macro_rules! bind_finishes {
-    ($query:expr, $finishes:expr, $worker:expr) => {{
-        let mut query = $query;
-        for finish in $finishes {
-            let row = FinishRow::of(finish);
-            query = query
-                .bind(finish.id.as_str().to_owned())
-                .bind(finish.attempt)
-                .bind(row.state)
-                .bind(row.run_at)
-                .bind(row.finished_at)
-                .bind(row.code)
-                .bind(row.message)
-                .bind(finish.attempt_log.clone());
-        }
-        query.bind($worker.to_owned())
-    }};
+const TEXT: Kind = Kind::Text;
+const NUMBER: Kind = Kind::Number;
+
+fn row(finish: &&Finish) -> [Cell; 8] {
+    let FinishRow { state, run_at, finished_at, code, message } = FinishRow::of(finish);
+    let (id, log) = (finish.id.as_str().to_owned(), finish.attempt_log.clone());
+    let (run_at, finished_at) = (Cell::from(run_at), Cell::from(finished_at));
+    [id.into(), finish.attempt.into(), state.into(), run_at, finished_at, code.into(), message.into(), log.into()]
 }
 
 impl Store {
@@ -145,8 +135,8 @@ impl Store {
 
     /// Tasks that nothing else depends on: all in one statement.
     async fn finish_group(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
-        let text = self.finish_text(finishes.len());
-        directly!(execute on &self.db, bind_finishes!(sqlx::query::<Dialect>(text), finishes, worker))?;
+        let (rows, worker) = (finishes.iter().map(row), worker.to_owned());
+        directly!(execute on &self.db, self.finishing().query::<Dialect>(rows).bind(worker))?;
         Ok(())
     }
 
@@ -155,16 +145,18 @@ impl Store {
         finishes.sort_by(|one, other| one.id.cmp(&other.id));
         let mut tx = self.write().await?;
         for group in finishes.chunks(MOST_ROWS) {
-            let text = self.finish_text(group.len());
-            on!(&mut tx, conn => bind_finishes!(sqlx::query::<Db>(text), group, worker).execute(conn).await.map(drop))?;
+            let (rows, worker) = (group.iter().map(row), worker.to_owned());
+            on!(&mut tx, conn => {
+                self.finishing().query::<Db>(rows).bind(worker).execute(conn).await.map(drop)
+            })?;
         }
         tx.commit().await
     }
 
-    fn finish_text(&self, rows: usize) -> &'static str {
+    fn finishing(&self) -> &'static Rows<8> {
         match self.db {
-            Db::Sqlite { .. } => FINISH_SQLITE.text(&self.db, rows),
-            Db::Postgres(_) => FINISH_POSTGRES.text(&self.db, rows),
+            Db::Sqlite { .. } => &FINISH_SQLITE,
+            Db::Postgres(_) => &FINISH_POSTGRES,
         }
     }
 

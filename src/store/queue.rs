@@ -3,7 +3,7 @@
 //! A claim makes a task `running` in the database before any worker sees it, so whoever revokes it before that wins,
 //! and whoever comes later is told that it runs.
 
-use super::rows::{MOST_ROWS, Rows, from_row};
+use super::rows::{Kind, MOST_ROWS, Rows, from_row, read};
 use super::{Db, NewTask, Store, directly, on};
 use crate::domain::agenda::Ask;
 use crate::domain::id::{AccountId, PusherId, TaskId};
@@ -91,9 +91,9 @@ from_row!(Claimed, |row| {
     })
 });
 
-static NEXT_DUES: Rows = Rows::new(
-    "WITH asked (lane, since) AS (VALUES ",
-    &["TEXT", "BIGINT"],
+static NEXT_DUES: Rows<2> = Rows::new(
+    "WITH asked (lane, since) AS (",
+    [Kind::Text, Kind::Number],
     ") SELECT lane, (SELECT MIN(run_at) FROM task
      WHERE state = 'waiting' AND task.lane = asked.lane AND run_at >= asked.since) FROM asked",
 );
@@ -224,13 +224,9 @@ impl Store {
     pub async fn next_dues(&self, lanes: &[(String, i64)]) -> Result<Vec<(String, i64)>> {
         let mut dues = Vec::with_capacity(lanes.len());
         for some in lanes.chunks(MOST_ROWS) {
-            let text = NEXT_DUES.text(&self.db, some.len());
+            let rows = some.iter().map(|(lane, since)| [lane.clone().into(), self.from(*since).into()]);
             let found: Vec<(String, Option<i64>)> = directly!(readers of &self.db, conn => {
-                let mut query = sqlx::query_as::<Dialect, _>(text);
-                for (lane, since) in some {
-                    query = query.bind(lane.clone()).bind(self.from(*since));
-                }
-                query.fetch_all(conn).await
+                NEXT_DUES.query::<Dialect>(rows).fetch_all(conn).await.and_then(|rows| read(&rows))
             })?;
             dues.extend(found.into_iter().filter_map(|(lane, due)| Some((lane, due?))));
         }

@@ -1,6 +1,6 @@
 //! How much was used of rates and quotas, as each node tells it. Knows nothing of what the limits are.
 
-use super::rows::{MOST_ROWS, Rows};
+use super::rows::{Kind, MOST_ROWS, Rows};
 use super::{Store, Tx, directly, on};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -22,9 +22,9 @@ fn usage((day, key, node, count): UsageRow) -> Usage {
     Usage { day, key, node, count }
 }
 
-static TELL: Rows = Rows::new(
-    "INSERT INTO usage (day, key, node, count, told_at) VALUES ",
-    &[""; 5],
+static TELL: Rows<5> = Rows::new(
+    "INSERT INTO usage (day, key, node, count, told_at) ",
+    [Kind::Number, Kind::Text, Kind::Text, Kind::Number, Kind::Number],
     " ON CONFLICT (day, key, node) DO UPDATE SET count = excluded.count, told_at = excluded.told_at",
 );
 
@@ -36,14 +36,12 @@ impl Store {
     /// If the database fails.
     pub async fn tell_usage(&self, told: &[Usage], now: Timestamp) -> Result<()> {
         for some in told.chunks(MOST_ROWS) {
-            let text = TELL.text(&self.db, some.len());
+            let rows = some.iter().map(|usage| {
+                let (key, node) = (usage.key.clone(), usage.node.clone());
+                [usage.day.into(), key.into(), node.into(), usage.count.into(), now.0.into()]
+            });
             directly!(&self.db, conn => {
-                let mut query = sqlx::query::<Dialect>(text);
-                for usage in some {
-                    query = query.bind(usage.day).bind(usage.key.clone()).bind(usage.node.clone());
-                    query = query.bind(usage.count).bind(now.0);
-                }
-                query.execute(conn).await.map(drop)
+                TELL.query::<Dialect>(rows).execute(conn).await.map(drop)
             })?;
         }
         Ok(())
