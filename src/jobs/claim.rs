@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::becomes;
 use crate::domain::agenda::{Ask, MOST_PICKS};
@@ -16,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::flow::Engine;
 use crate::store::{Claim, Claimed};
 
+/// Least time between two claims of what comes all the time: meanwhile more of it comes, and each claim is a commit.
+const GATHER: Duration = Duration::from_millis(3);
 /// Least time between two looks ahead: under load one then serves several claims.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// When lanes are due again whose claim failed.
@@ -62,16 +65,24 @@ pub(super) struct Claimer {
     stock: Stock<Claimed>,
     /// The claim under way: the workers go on from stock meanwhile.
     asking: Option<Asking>,
-    /// Lanes that were picked while another claim was under way, and since when they are due.
+    /// Until when no other claim is to begin.
+    pause: Option<Instant>,
+    /// Lanes that were picked while another claim was under way or in a pause, and since when they are due.
     later: Vec<(String, i64)>,
 }
 
 /// A claim under way.
 struct Asking {
-    asks: Vec<Ask>,
-    at: Timestamp,
+    asked: Asked,
     /// A task of the runtime: nobody may hold the database's writer and not go on.
     answer: JoinHandle<Result<Vec<Claim>>>,
+}
+
+/// What was asked for, and when.
+struct Asked {
+    asks: Vec<Ask>,
+    at: Timestamp,
+    began: Instant,
 }
 
 /// Nobody is left to work.
@@ -85,7 +96,7 @@ impl Claimer {
         drained: Arc<Drained>,
     ) -> Self {
         let stock = Stock::new(engine.concurrency);
-        Self { engine, name, claims, drained, stock, asking: None, later: Vec::new() }
+        Self { engine, name, claims, drained, stock, asking: None, pause: None, later: Vec::new() }
     }
 
     pub(super) async fn claim_due(mut self, mut recording: watch::Receiver<bool>, mut stopping: watch::Receiver<bool>) {
@@ -110,11 +121,12 @@ impl Claimer {
             }
             let wait = self.next_wake().map(|at| at.saturating_sub(now.0));
             tokio::select! {
-                (asks, at, answer) = answered(&mut self.asking) => {
-                    if self.take_in(&asks, at, answer).await.is_err() {
+                (asked, answer) = answered(&mut self.asking) => {
+                    if self.take_in(asked, answer).await.is_err() {
                         break;
                     }
                 }
+                () = over(self.pause) => self.end_pause(),
                 () = signal.news() => {}
                 () = sleep_ms(wait) => {}
                 _ = stopping.changed() => {}
@@ -126,10 +138,15 @@ impl Claimer {
         }
     }
 
-    /// Whether to look for lanes now. While a claim is under way only as many as the next one takes are put off until its
-    /// end: with a long line of lanes all of them would be picked and put back for each claim.
+    /// Whether a claim may begin now.
+    fn may_ask(&self) -> bool {
+        self.asking.is_none() && self.pause.is_none()
+    }
+
+    /// Whether to look for lanes now. Until a claim may begin only as many as it takes are put off: with a long line of lanes
+    /// all of them would be picked and put back for each claim.
     fn may_pick(&self) -> bool {
-        self.asking.is_none() || self.later.len() < MOST_PICKS
+        self.may_ask() || self.later.len() < MOST_PICKS
     }
 
     /// When there is something to do again, if nothing happens before.
@@ -178,33 +195,33 @@ impl Claimer {
         Ok(())
     }
 
-    /// Claims, unless a claim is under way: then those lanes that have nothing in stock wait for its end.
+    /// Claims, unless no claim may begin: until then those lanes wait that have nothing in stock.
     fn ask(&mut self, asks: Vec<Ask>, now: Timestamp) {
-        if self.asking.is_some() {
+        if !self.may_ask() {
             let dry = asks.into_iter().filter(|ask| self.stock.is_dry(&ask.lane));
             self.later.extend(dry.map(|ask| (ask.lane, ask.since)));
         } else if !asks.is_empty() {
             let (store, name, asked) = (self.engine.store.clone(), self.name.clone(), asks.clone());
             let lease_until = now.plus_ms(self.engine.lease_ms());
             let claim = async move { store.claim(&name, &asked, now, lease_until).await };
-            self.asking = Some(Asking { asks, at: now, answer: tokio::spawn(claim) });
+            let asked = Asked { asks, at: now, began: Instant::now() };
+            self.asking = Some(Asking { asked, answer: tokio::spawn(claim) });
         }
     }
 
     /// Starts what a claim gave, as far as there is room now, and puts the rest into stock. Those that start do not wait for
     /// another turn of their lane: with a long line of lanes it would come too late.
-    async fn take_in(
-        &mut self,
-        asks: &[Ask],
-        at: Timestamp,
-        answer: Result<Vec<Claim>>,
-    ) -> std::result::Result<(), Gone> {
+    async fn take_in(&mut self, asked: Asked, answer: Result<Vec<Claim>>) -> std::result::Result<(), Gone> {
+        let Asked { asks, at, began } = asked;
         let now = self.engine.clock.now();
         let mut drained = Vec::new();
         let signal = self.engine.store.signal().clone();
         match answer {
             Ok(claims) => {
-                for (claim, Ask { lane, most, since }) in claims.into_iter().zip(asks) {
+                // Several at once: more of them are coming.
+                let flows = claims.iter().any(|claim| claim.tasks.len() > 1);
+                self.pause = Some(began + GATHER).filter(|until| flows && *until > Instant::now());
+                for (claim, Ask { lane, most, since }) in claims.into_iter().zip(&asks) {
                     // A full claim leaves more behind, as like as not; asking when would only cost time.
                     let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *most);
                     let up_to = claim.tasks.last().filter(|_| full).map_or(at.0, |last| last.run_at.0);
@@ -222,10 +239,19 @@ impl Claimer {
                 signal.defer(lanes, now.0.saturating_add(CLAIM_AGAIN_MS));
             }
         }
-        signal.note(self.later.iter().map(|(lane, since)| (lane.as_str(), *since)));
-        self.later.clear();
+        if self.pause.is_none() {
+            self.end_pause();
+        }
         self.drained.add(drained);
         Ok(())
+    }
+
+    /// Lets those lanes have their turn that were picked when no claim could begin.
+    fn end_pause(&mut self) {
+        self.pause = None;
+        let lanes = self.later.iter().map(|(lane, since)| (lane.as_str(), *since));
+        self.engine.store.signal().note(lanes);
+        self.later.clear();
     }
 
     /// Gives tasks of a lane to the workers, and tells the agenda; what is left is due since then, or later.
@@ -241,12 +267,23 @@ impl Claimer {
 }
 
 /// Waits for the end of the claim under way; for ever if there is none.
-async fn answered(asking: &mut Option<Asking>) -> (Vec<Ask>, Timestamp, Result<Vec<Claim>>) {
-    let Some(Asking { asks, at, answer }) = asking else { return std::future::pending().await };
-    let answer = answer.await.unwrap_or_else(|error| Err(Error::Broken(error.into())));
-    let (asks, at) = (std::mem::take(asks), *at);
-    *asking = None;
-    (asks, at, answer)
+async fn answered(asking: &mut Option<Asking>) -> (Asked, Result<Vec<Claim>>) {
+    let answer = match asking {
+        Some(asking) => (&mut asking.answer).await.unwrap_or_else(|error| Err(Error::Broken(error.into()))),
+        None => std::future::pending().await,
+    };
+    match asking.take() {
+        Some(Asking { asked, .. }) => (asked, answer),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the end of the pause; for ever if there is none.
+async fn over(pause: Option<Instant>) {
+    match pause {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Tells the agenda when lanes that have nothing due any more have something again. The claims go on meanwhile: what is
