@@ -25,9 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const CLAIM_AGAIN_MS: i64 = 500;
 /// After so long what was claimed ahead is given back: its lane does not flow any more, and its lease runs.
 const AHEAD_MS: i64 = 1000;
-
-/// What was committed before a claim, it has found, unless it was due only a moment before the claim: what is committed
-/// later is told by whoever commits it.
+/// A claim has found what was due so long before it. What is committed later, or becomes due again, is told by whoever
+/// commits it; the margin is for what is committed at the same time.
 const SETTLED_MS: i64 = 1000;
 
 /// Lanes that have nothing due any more, each once, and since when it had not.

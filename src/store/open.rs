@@ -19,6 +19,8 @@ const READERS: u32 = 4;
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// Texts that each connection keeps prepared: those over many rows (`rows.rs`) alone are more than a hundred.
 const PREPARED: usize = 200;
+/// Rows that SQLite may be ahead of whoever reads them: more than one claim gives.
+const ROWS: usize = 512;
 /// How long to wait for a connection to PostgreSQL: while it is gone, so long waits whoever needs it. At the start, when
 /// it may be starting as well, it is tried so many times.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -75,6 +77,8 @@ async fn open_sqlite(file: &Path, durable: bool) -> anyhow::Result<(Db, Checkpoi
         .synchronous(synchronous)
         .busy_timeout(BUSY)
         .statement_cache_capacity(PREPARED)
+        // Or the thread of SQLite waits in the middle of a claim for whoever reads it.
+        .row_buffer_size(ROWS)
         // Hardly anything is left to do then, see `checkpoint.rs`.
         .pragma("wal_autocheckpoint", MOST_LOG)
         .pragma("temp_store", "memory")

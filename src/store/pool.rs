@@ -48,7 +48,7 @@ pub(super) type Greeting<DB> = fn(&mut <DB as Database>::Connection) -> BoxFutur
 pub(super) struct Care<DB: Kind> {
     /// Most connections at a time.
     pub most: u32,
-    /// How long to wait for one to be free, and then for it to be opened.
+    /// How long to wait for one to be free, tried and opened.
     pub wait: Duration,
     /// For so long after its last use a connection is taken to be there.
     pub trusted_for: Duration,
@@ -108,26 +108,40 @@ impl<DB: Kind> Pool<DB> {
     /// # Errors
     /// If it takes too long, no connection can be opened, or the pool is closed.
     pub(super) async fn take(&self) -> sqlx::Result<Held<DB>> {
-        let inner = &*self.0;
-        let place = match inner.places.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => timeout(inner.care.wait, inner.places.clone().acquire_owned())
-                .await
-                .map_err(too_long)?
-                .map_err(|_| sqlx::Error::PoolClosed)?,
-        };
+        match self.take_at_once() {
+            Some(held) => Ok(held),
+            // Whoever waits in vain for a connection that hangs takes it along, so that the next one need not.
+            None => timeout(self.0.care.wait, self.take_in_turn()).await.map_err(too_long)?,
+        }
+    }
+
+    /// If there is one that need not be tried, and nobody waits.
+    fn take_at_once(&self) -> Option<Held<DB>> {
+        let place = self.0.places.clone().try_acquire_owned().ok()?;
+        let mut idle = self.idle();
+        let last = idle.pop_if(|idle| self.is_good(idle) && !self.is_closed())?;
+        drop(idle);
+        Some(self.held(last.connection, last.opened, place))
+    }
+
+    async fn take_in_turn(&self) -> sqlx::Result<Held<DB>> {
+        let place = self.0.places.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         if self.is_closed() {
             return Err(sqlx::Error::PoolClosed);
         }
-        while let Some(Idle { mut connection, opened, used }) = self.pop() {
-            if opened.elapsed() >= inner.care.lifetime {
-                tokio::spawn(close(connection, inner.care.answers_in));
-            } else if used.elapsed() < inner.care.trusted_for || self.answers(&mut connection, false).await {
-                return Ok(self.held(connection, opened, place));
+        while let Some(mut idle) = self.pop() {
+            if idle.opened.elapsed() >= self.0.care.lifetime {
+                tokio::spawn(close(idle.connection, self.0.care.answers_in));
+            } else if self.is_good(&idle) || self.answers(&mut idle.connection, false).await {
+                return Ok(self.held(idle.connection, idle.opened, place));
             }
         }
-        let connection = timeout(inner.care.wait, self.connect()).await.map_err(too_long)??;
-        Ok(self.held(connection, Instant::now(), place))
+        Ok(self.held(self.connect().await?, Instant::now(), place))
+    }
+
+    /// Whether a connection can be used without being tried.
+    fn is_good(&self, idle: &Idle<DB>) -> bool {
+        idle.used.elapsed() < self.0.care.trusted_for && idle.opened.elapsed() < self.0.care.lifetime
     }
 
     fn held(&self, connection: DB::Connection, opened: Instant, place: OwnedSemaphorePermit) -> Held<DB> {
