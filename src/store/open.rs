@@ -31,6 +31,8 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 const ANSWERS_IN: Duration = Duration::from_secs(2);
 /// At this age a connection to PostgreSQL is replaced: its other end gathers memory, and its name may mean another server.
 const LIFETIME: Duration = Duration::from_secs(1800);
+/// A connection to PostgreSQL that was not needed for so long is closed.
+const SPARE_FOR: Duration = Duration::from_secs(600);
 /// What each session on PostgreSQL is told. A node that freezes in the middle of a transaction gives up its locks, and its
 /// turn. Plans are made anew for each call, at some 0.2 ms: one made while the table of tasks was nearly empty reads all of
 /// it, and PostgreSQL would keep it for minutes after the table has grown. Compiling them would cost more than it saves.
@@ -94,7 +96,15 @@ async fn open_sqlite(file: &Path, durable: bool) -> anyhow::Result<(Db, Checkpoi
 /// A file does not go away, and nobody waits longer for a turn than for others' locks.
 pub(super) fn care_sqlite(most: u32) -> Care<Sqlite> {
     let for_ever = Duration::MAX;
-    Care { most, wait: BUSY, trusted_for: for_ever, answers_in: BUSY, lifetime: for_ever, greeting: None }
+    Care {
+        most,
+        wait: BUSY,
+        trusted_for: for_ever,
+        answers_in: BUSY,
+        lifetime: for_ever,
+        spare_for: for_ever,
+        greeting: None,
+    }
 }
 
 /// A pool for everything, one for the recorder, which must not wait behind requests and has a runtime of its own that a
@@ -109,6 +119,7 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Opened
         trusted_for: TRUSTED_FOR,
         answers_in: ANSWERS_IN,
         lifetime: LIFETIME,
+        spare_for: SPARE_FOR,
         greeting: Some(|connection| greet(connection, ANEW).boxed()),
     };
     let all = Pool::new(options.clone(), care(max_connections.saturating_sub(2).max(1)));

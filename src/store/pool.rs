@@ -23,19 +23,32 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
-/// What either database is asked in its own way.
-pub trait Kind: Database {
+/// A database whose connections are kept, and what each is asked in its own way.
+pub trait Pooled: Database {
     /// Runs a statement that gives no rows and has no parameters.
     fn run(connection: &mut Self::Connection, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
-}
 
-impl Kind for Sqlite {
-    fn run(connection: &mut SqliteConnection, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send {
-        execute(connection, sqlx::query(sql))
+    /// Ends a transaction if there is one.
+    fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<()>> + Send {
+        Self::run(connection, "ROLLBACK")
     }
 }
 
-impl Kind for Postgres {
+impl Pooled for Sqlite {
+    fn run(connection: &mut SqliteConnection, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send {
+        execute(connection, sqlx::query(sql))
+    }
+
+    async fn roll_back(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        match Self::run(connection, "ROLLBACK").await {
+            // When the disk is full SQLite has ended it by itself, and says that there is none.
+            Err(sqlx::Error::Database(_)) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+impl Pooled for Postgres {
     fn run(connection: &mut PgConnection, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send {
         connection.execute(sql).map_ok(drop)
     }
@@ -45,7 +58,7 @@ impl Kind for Postgres {
 pub(super) type Greeting<DB> = fn(&mut <DB as Database>::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
 /// How many connections there are, and how they are looked after.
-pub(super) struct Care<DB: Kind> {
+pub(super) struct Care<DB: Pooled> {
     /// Most connections at a time.
     pub most: u32,
     /// How long to wait for one to be free, tried and opened.
@@ -56,13 +69,15 @@ pub(super) struct Care<DB: Kind> {
     pub answers_in: Duration,
     /// From this age on it is replaced.
     pub lifetime: Duration,
+    /// After so long in which the others sufficed it is closed.
+    pub spare_for: Duration,
     pub greeting: Option<Greeting<DB>>,
 }
 
 /// Some connections, for one after the other in the order in which they come. Cheap to clone.
-pub(super) struct Pool<DB: Kind>(Arc<Inner<DB>>);
+pub(super) struct Pool<DB: Pooled>(Arc<Inner<DB>>);
 
-struct Inner<DB: Kind> {
+struct Inner<DB: Pooled> {
     options: Options<DB>,
     care: Care<DB>,
     places: Arc<Semaphore>,
@@ -70,14 +85,14 @@ struct Inner<DB: Kind> {
     idle: Mutex<Vec<Idle<DB>>>,
 }
 
-struct Idle<DB: Kind> {
+struct Idle<DB: Pooled> {
     connection: DB::Connection,
     opened: Instant,
     used: Instant,
 }
 
 /// A connection in use. Unless it is kept, it is tried first, and replaced if it does not answer.
-pub(super) struct Held<DB: Kind> {
+pub(super) struct Held<DB: Pooled> {
     /// Taken out only at the end.
     connection: Option<DB::Connection>,
     opened: Instant,
@@ -88,15 +103,15 @@ pub(super) struct Held<DB: Kind> {
 }
 
 /// A connection in a transaction, which is rolled back unless it is committed.
-pub struct Transaction<DB: Kind>(Held<DB>);
+pub struct Transaction<DB: Pooled>(Held<DB>);
 
-impl<DB: Kind> Clone for Pool<DB> {
+impl<DB: Pooled> Clone for Pool<DB> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<DB: Kind> Pool<DB> {
+impl<DB: Pooled> Pool<DB> {
     /// Opens nothing yet.
     pub(super) fn new(options: Options<DB>, care: Care<DB>) -> Self {
         let places = Arc::new(Semaphore::new(care.most as usize));
@@ -175,12 +190,11 @@ impl<DB: Kind> Pool<DB> {
     async fn answers(&self, connection: &mut DB::Connection, unended: bool) -> bool {
         let trial = async {
             match unended {
-                true => DB::run(connection, "ROLLBACK").await,
+                true => DB::roll_back(connection).await,
                 false => connection.ping().await,
             }
         };
-        // It has answered as well if there is no transaction: when the disk is full SQLite ends it by itself.
-        matches!(timeout(self.0.care.answers_in, trial).await, Ok(Ok(()) | Err(sqlx::Error::Database(_))))
+        matches!(timeout(self.0.care.answers_in, trial).await, Ok(Ok(())))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle<DB>>> {
@@ -217,11 +231,16 @@ async fn close(connection: impl Connection, within: Duration) {
     let _ = timeout(within, connection.close()).await;
 }
 
-impl<DB: Kind> Held<DB> {
+impl<DB: Pooled> Held<DB> {
     /// Keeps it for the next one: what was done with it ended well, and is no transaction.
     pub(super) fn keep(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.idle().push(Idle { connection, opened: self.opened, used: Instant::now() });
+        let Some(connection) = self.connection.take() else { return };
+        let mut idle = self.pool.idle();
+        idle.push(Idle { connection, opened: self.opened, used: Instant::now() });
+        // The last one that was kept is used first, so the first is the one that was not needed for longest.
+        let care = &self.pool.0.care;
+        if idle.len() > 1 && idle[0].used.elapsed() >= care.spare_for {
+            tokio::spawn(close(idle.remove(0).connection, care.answers_in));
         }
     }
 
@@ -256,7 +275,7 @@ async fn execute(connection: &mut SqliteConnection, query: Query<'_, Sqlite, Sql
     Ok(())
 }
 
-impl<DB: Kind> Drop for Held<DB> {
+impl<DB: Pooled> Drop for Held<DB> {
     fn drop(&mut self) {
         // Where there is no runtime any more, nobody waits for it either.
         let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) else { return };
@@ -270,7 +289,7 @@ impl<DB: Kind> Drop for Held<DB> {
     }
 }
 
-impl<DB: Kind> Transaction<DB> {
+impl<DB: Pooled> Transaction<DB> {
     /// Makes the changes last.
     ///
     /// # Errors
@@ -282,7 +301,7 @@ impl<DB: Kind> Transaction<DB> {
     }
 }
 
-impl<DB: Kind> Deref for Held<DB> {
+impl<DB: Pooled> Deref for Held<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &Self::Target {
@@ -291,13 +310,13 @@ impl<DB: Kind> Deref for Held<DB> {
     }
 }
 
-impl<DB: Kind> DerefMut for Held<DB> {
+impl<DB: Pooled> DerefMut for Held<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.connection.as_mut().expect("a connection until the end")
     }
 }
 
-impl<DB: Kind> Deref for Transaction<DB> {
+impl<DB: Pooled> Deref for Transaction<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &Self::Target {
@@ -305,7 +324,7 @@ impl<DB: Kind> Deref for Transaction<DB> {
     }
 }
 
-impl<DB: Kind> DerefMut for Transaction<DB> {
+impl<DB: Pooled> DerefMut for Transaction<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
     }
@@ -373,8 +392,9 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("postgres://ann@{}/fanfare?sslmode=disable", silent.local_addr().unwrap());
         let soon = Duration::from_millis(20);
+        let (lifetime, spare_for) = (Duration::MAX, Duration::MAX);
         let care =
-            Care { most: 1, wait: soon, trusted_for: soon, answers_in: soon, lifetime: Duration::MAX, greeting: None };
+            Care { most: 1, wait: soon, trusted_for: soon, answers_in: soon, lifetime, spare_for, greeting: None };
         let pool = Pool::<Postgres>::new(url.parse().unwrap(), care);
         for _ in 0..2 {
             assert!(matches!(pool.take().await.map(drop), Err(sqlx::Error::PoolTimedOut)));
@@ -388,6 +408,17 @@ mod tests {
         let pool = Pool::new("sqlite::memory:".parse::<SqliteConnectOptions>().unwrap(), care);
         write(&pool, "CREATE TEMP TABLE note (text TEXT)").await.unwrap();
         write(&pool, "CREATE TEMP TABLE note (text TEXT)").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_needed_any_more_is_closed() {
+        let care = Care { spare_for: Duration::ZERO, ..care_sqlite(2) };
+        let pool = Pool::new("sqlite::memory:".parse::<SqliteConnectOptions>().unwrap(), care);
+        let (one, two) = (pool.take().await.unwrap(), pool.take().await.unwrap());
+        one.keep();
+        assert_eq!(pool.idle().len(), 1);
+        two.keep();
+        assert_eq!(pool.idle().len(), 1, "the other one suffices");
     }
 
     #[tokio::test]
