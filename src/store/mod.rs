@@ -3,8 +3,8 @@
 //! Every query is written once, in SQL that SQLite and PostgreSQL both take, and compiled twice with the native types
 //! of each: `on!` expands a query body for whichever database the transaction `Tx` belongs to. Columns are TEXT,
 //! BIGINT and BOOLEAN; times are milliseconds; structured values are JSON text that is read and written whole. A fork
-//! by dialect is allowed only here and in `open.rs`, `migrations.rs`, `rows.rs`, `turns.rs`, `queue.rs`, `outcomes.rs`,
-//! `tables.rs`, `transfer.rs` and `rotate.rs`, each with its reason.
+//! by dialect is allowed only here and in `open.rs`, `pool.rs`, `herald.rs`, `migrations.rs`, `rows.rs`, `turns.rs`,
+//! `queue.rs`, `outcomes.rs`, `tables.rs`, `transfer.rs` and `rotate.rs`, each with its reason.
 //!
 //! SQLite has one writing connection, so writers queue instead of failing half-way, and several readers. PostgreSQL is
 //! used at READ COMMITTED: what is checked in one statement may have changed by the next, so either the change itself
