@@ -46,7 +46,21 @@ pub struct Ask {
     pub since: i64,
 }
 
+/// A claim has found what was due so long before it, in milliseconds. What is committed later, or becomes due again, is told
+/// by whoever commits it; the margin is for what is committed at the same time.
+const SETTLED_MS: i64 = 1000;
+
 impl Ask {
+    /// Whether a claim that gave so many tasks leaves more behind, as like as not.
+    pub fn is_filled(&self, given: usize) -> bool {
+        i64::try_from(given).is_ok_and(|given| given >= self.most)
+    }
+
+    /// From when on to look again, after a claim that gave everything due up to a time.
+    pub fn since_after(&self, up_to: i64) -> i64 {
+        up_to.saturating_sub(SETTLED_MS).max(self.since)
+    }
+
     /// Up to so many tasks of a lane, whenever they are due.
     pub fn any(lane: &str, most: i64) -> Self {
         Self { lane: lane.to_owned(), most, since: i64::MIN }

@@ -81,6 +81,15 @@ fn a_lane_that_is_put_off_is_picked_later_with_all_that_is_due() {
 }
 
 #[test]
+fn after_a_claim_a_lane_is_looked_at_from_where_it_got_to() {
+    let ask = ask("ann@a", 3, 5_000);
+    assert_eq!([2, 3, 4].map(|given| ask.is_filled(given)), [false, true, true]);
+    for (up_to, since) in [(9_000, 8_000), (6_000, 5_000), (5_500, 5_000), (i64::MIN, 5_000)] {
+        assert_eq!(ask.since_after(up_to), since, "{up_to}");
+    }
+}
+
+#[test]
 fn a_note_during_a_claim_is_kept() {
     let mut agenda = agenda();
     agenda.note("ann@a", 100);

@@ -25,9 +25,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const CLAIM_AGAIN_MS: i64 = 500;
 /// After so long what was claimed ahead is given back: its lane does not flow any more, and its lease runs.
 const AHEAD_MS: i64 = 1000;
-/// A claim has found what was due so long before it. What is committed later, or becomes due again, is told by whoever
-/// commits it; the margin is for what is committed at the same time.
-const SETTLED_MS: i64 = 1000;
 
 /// Lanes that have nothing due any more, each once, and since when it had not.
 #[derive(Default)]
@@ -220,12 +217,12 @@ impl Claimer {
                 // Several at once: more of them are coming.
                 let flows = claims.iter().any(|claim| claim.tasks.len() > 1);
                 self.pause = Some(began + GATHER).filter(|until| flows && *until > Instant::now());
-                for (claim, Ask { lane, most, since }) in claims.into_iter().zip(&asks) {
-                    // A full claim leaves more behind, as like as not; asking when would only cost time.
-                    let full = i64::try_from(claim.tasks.len()).is_ok_and(|count| count >= *most);
-                    let up_to = claim.tasks.last().filter(|_| full).map_or(at.0, |last| last.run_at.0);
-                    let since = up_to.saturating_sub(SETTLED_MS).max(*since);
-                    self.stock.put(lane, claim.tasks, full, now.0);
+                for (claim, ask) in claims.into_iter().zip(&asks) {
+                    // To ask when the rest is due would only cost time.
+                    let filled = ask.is_filled(claim.tasks.len());
+                    let up_to = claim.tasks.last().filter(|_| filled).map_or(at.0, |last| last.run_at.0);
+                    let (lane, since) = (&ask.lane, ask.since_after(up_to));
+                    self.stock.put(lane, claim.tasks, filled, now.0);
                     let room = signal.agenda().room(lane);
                     let (tasks, left) = self.stock.take(lane, room);
                     self.start(lane, tasks, left, since).await?;
