@@ -9,26 +9,24 @@ use sqlx::query::Query;
 use tokio::sync::oneshot;
 
 use super::idempotency::{self, NewKey, Recorded};
-use super::rows::{Bulk, Cell, Kind, MOST_ROWS, Rows};
+use super::rows::Kind::{Flag, Number, Text};
+use super::rows::{Bulk, Cell, MOST_ROWS, Rows};
 use super::start::Starts;
 use super::tasks::NewTask;
 use super::{Db, Signal, Tx, directly, on};
 use crate::domain::task::TaskState;
 use crate::error::Result;
 
-const TEXT: Kind = Kind::Text;
-const NUMBER: Kind = Kind::Number;
-
 static INSERT: Rows<11> = Rows::new(
     "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at) ",
-    [TEXT, TEXT, TEXT, TEXT, TEXT, Kind::Flag, TEXT, TEXT, NUMBER, TEXT, NUMBER],
+    [Text, Text, Text, Text, Text, Flag, Text, Text, Number, Text, Number],
     "",
 );
 /// The same where some of them run at once.
 static INSERT_STARTED: Rows<15> = Rows::new(
     "INSERT INTO task (id, owner, pusher_id, service, name, fallback, state, lane, run_at, payload, created_at,
      attempt, worker, lease_until, started_at) ",
-    [TEXT, TEXT, TEXT, TEXT, TEXT, Kind::Flag, TEXT, TEXT, NUMBER, TEXT, NUMBER, NUMBER, TEXT, NUMBER, NUMBER],
+    [Text, Text, Text, Text, Text, Flag, Text, Text, Number, Text, Number, Number, Text, Number, Number],
     "",
 );
 

@@ -4,7 +4,8 @@
 //! nothing.
 
 use super::queue::Release;
-use super::rows::{Cell, Kind, MOST_ROWS, Rows};
+use super::rows::Kind::{Number, Text};
+use super::rows::{Cell, MOST_ROWS, Rows};
 use super::tasks::bounds;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{PushId, TaskId};
@@ -80,7 +81,7 @@ macro_rules! finish {
     ($of_worker:literal) => {
         Rows::new(
             "WITH done (id, attempt, state, run_at, finished_at, error_code, error_message, attempt_log) AS (",
-            [TEXT, NUMBER, TEXT, NUMBER, NUMBER, TEXT, TEXT, TEXT],
+            [Text, Number, Text, Number, Number, Text, Text, Text],
             concat!(
                 ") UPDATE task SET state = done.state, run_at = COALESCE(done.run_at, task.run_at),
                  finished_at = done.finished_at, error_code = done.error_code, error_message = done.error_message,
@@ -98,9 +99,6 @@ static FINISH_SQLITE: Rows<8> = finish!("task.worker = {next}");
 // each of the table's that it found, instead of by hash.
 static FINISH_POSTGRES: Rows<8> =
     finish!("task.id = ANY($1::TEXT[]) AND CASE WHEN task.worker = {next} THEN TRUE ELSE FALSE END");
-
-const TEXT: Kind = Kind::Text;
-const NUMBER: Kind = Kind::Number;
 
 fn row(finish: &&Finish) -> [Cell; 8] {
     let FinishRow { state, run_at, finished_at, code, message } = FinishRow::of(finish);
