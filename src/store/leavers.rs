@@ -1,9 +1,17 @@
 //! Accounts that go, and their tasks, which go after them in steps.
 
+use super::rows::{Kind, MOST_ROWS, Rows};
 use super::{Tx, on};
 use crate::domain::id::AccountId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+
+static REVOKE: Rows<1> = Rows::new(
+    "WITH given (id) AS (",
+    [Kind::Text],
+    ") UPDATE task SET state = 'revoked', finished_at = {next} FROM given
+     WHERE task.id = given.id AND task.state IN ('waiting', 'held')",
+);
 
 impl Tx {
     /// Removes an account with its Pushers, tokens and codes, and notes that its tasks are to go; `false` if it is not
@@ -48,12 +56,15 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn revoke_some_of(&mut self, owner: &AccountId, now: Timestamp, limit: i64) -> Result<u64> {
-        self.hold_waiting_of(owner, limit).await?;
-        Ok(on!(self, conn => sqlx::query(
-            "UPDATE task SET state = 'revoked', finished_at = $1 WHERE state IN ('waiting', 'held') AND id IN
-             (SELECT id FROM task WHERE owner = $2 AND state IN ('waiting', 'held') ORDER BY id LIMIT $3)")
-            .bind(now.0).bind(owner.as_str().to_owned()).bind(limit)
-            .execute(conn).await.map(|done| done.rows_affected()))?)
+        // These and no others: what was committed since would be locked out of order.
+        let held = self.hold_waiting_of(owner, limit).await?;
+        let mut revoked = 0;
+        for ids in held.chunks(MOST_ROWS) {
+            let rows = ids.iter().map(|id| [id.clone().into()]);
+            revoked += on!(&mut *self, conn => REVOKE.query::<Db>(rows).bind(now.0)
+                .execute(conn).await.map(|done| done.rows_affected()))?;
+        }
+        Ok(revoked)
     }
 
     /// Removes up to `limit` of an account's tasks that have ended; answers how many.

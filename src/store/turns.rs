@@ -3,7 +3,7 @@
 //! lies the fork, locks that last until the end of the transaction.
 
 use super::trouble::in_time;
-use super::{Store, Tx};
+use super::{Store, Tx, on};
 use crate::domain::id::{AccountId, PushId};
 use crate::error::Result;
 
@@ -42,16 +42,19 @@ impl Tx {
         self.take_turn("admins").await
     }
 
-    /// Locks what waits of an account's tasks, up to `limit`, in the order of their ids: one statement that changes them all
+    /// What waits of an account's tasks, up to `limit`, locked in the order of their ids: one statement that changes them all
     /// would lock them in any order, and could wait in a circle with whoever goes by their ids.
-    pub(super) async fn hold_waiting_of(&mut self, owner: &AccountId, limit: i64) -> Result<()> {
-        if let Self::Postgres(tx) = self {
-            let hold = sqlx::query(
-                "SELECT id FROM task WHERE owner = $1 AND state IN ('waiting', 'held') ORDER BY id LIMIT $2 FOR UPDATE",
-            );
-            in_time(hold.bind(owner.as_str()).bind(limit).execute(&mut **tx)).await?;
-        }
-        Ok(())
+    pub(super) async fn hold_waiting_of(&mut self, owner: &AccountId, limit: i64) -> Result<Vec<String>> {
+        let sql = match self {
+            Self::Sqlite(_) => {
+                "SELECT id FROM task WHERE owner = $1 AND state IN ('waiting', 'held') ORDER BY id LIMIT $2"
+            }
+            Self::Postgres(_) => {
+                "SELECT id FROM task WHERE owner = $1 AND state IN ('waiting', 'held') ORDER BY id LIMIT $2 FOR UPDATE"
+            }
+        };
+        Ok(on!(self, conn => sqlx::query_scalar(sql)
+            .bind(owner.as_str().to_owned()).bind(limit).fetch_all(conn).await)?)
     }
 
     async fn take_turn(&mut self, name: &str) -> Result<()> {
