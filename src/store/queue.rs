@@ -3,10 +3,10 @@
 //! A claim makes a task `running` in the database before any worker sees it, so whoever revokes it before that wins,
 //! and whoever comes later is told that it runs.
 
-use super::rows::{Kind, MOST_ROWS, Rows, from_row, read};
+use super::rows::{Kind, MOST_ROWS, Rows, read};
 use super::{Db, NewTask, Store, directly, on};
 use crate::domain::agenda::Ask;
-use crate::domain::id::{AccountId, PusherId, TaskId};
+use crate::domain::id::TaskId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -17,8 +17,6 @@ pub(super) const LARGE: usize = 32_768;
 #[derive(Debug, Clone)]
 pub struct Claimed {
     pub id: TaskId,
-    pub owner: AccountId,
-    pub pusher_id: PusherId,
     pub service: String,
     pub fallback: bool,
     pub lane: String,
@@ -39,8 +37,6 @@ impl Claimed {
     pub(super) fn first(task: &NewTask) -> Self {
         Self {
             id: task.id.clone(),
-            owner: task.owner.clone(),
-            pusher_id: task.pusher_id.clone(),
             service: task.service.clone(),
             fallback: task.fallback,
             lane: task.lane.clone(),
@@ -51,7 +47,16 @@ impl Claimed {
             attempt_log: "[]".to_owned(),
         }
     }
+
+    fn of(lane: &str, row: Row) -> Self {
+        let (id, service, fallback, run_at, payload, attempt, attempt_base, attempt_log) = row;
+        let (id, lane, run_at) = (TaskId::new(id), lane.to_owned(), Timestamp(run_at));
+        Self { id, service, fallback, lane, run_at, payload, attempt, attempt_base, attempt_log }
+    }
 }
+
+/// What a claim reads: each column more is a copy on SQLite's thread.
+type Row = (String, String, bool, i64, String, i64, i64, String);
 
 /// What one lane gave.
 #[derive(Debug)]
@@ -61,7 +66,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn new(lane: &str, mut tasks: Vec<Claimed>) -> Self {
+    fn new(lane: &str, rows: Vec<Row>) -> Self {
+        let mut tasks: Vec<Claimed> = rows.into_iter().map(|row| Claimed::of(lane, row)).collect();
         // RETURNING has no order of its own.
         tasks.sort_by(|a, b| (a.run_at, &a.id).cmp(&(b.run_at, &b.id)));
         Self { lane: lane.to_owned(), tasks }
@@ -75,22 +81,6 @@ pub struct Release {
     pub run_at: i64,
 }
 
-from_row!(Claimed, |row| {
-    Ok(Self {
-        id: TaskId::new(row.try_get::<String, _>("id")?),
-        owner: AccountId::new(row.try_get::<String, _>("owner")?),
-        pusher_id: PusherId::new(row.try_get::<String, _>("pusher_id")?),
-        service: row.try_get("service")?,
-        fallback: row.try_get("fallback")?,
-        lane: row.try_get("lane")?,
-        run_at: Timestamp(row.try_get("run_at")?),
-        payload: row.try_get("payload")?,
-        attempt: row.try_get("attempt")?,
-        attempt_base: row.try_get("attempt_base")?,
-        attempt_log: row.try_get("attempt_log")?,
-    })
-});
-
 static NEXT_DUES: Rows<2> = Rows::new(
     "WITH asked (lane, since) AS (",
     [Kind::Text, Kind::Number],
@@ -98,21 +88,29 @@ static NEXT_DUES: Rows<2> = Rows::new(
      WHERE state = 'waiting' AND task.lane = asked.lane AND run_at >= asked.since) FROM asked",
 );
 
-const CLAIM_SQLITE: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
-    started_at = COALESCE(started_at, $3)
-    WHERE id IN (SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
-        ORDER BY run_at, id LIMIT $5)
-    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
-    CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
+macro_rules! claim {
+    ($which:literal) => {
+        concat!(
+            "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
+             started_at = COALESCE(started_at, $3) WHERE ",
+            $which,
+            " RETURNING id, service, fallback, run_at, CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END,
+             attempt, attempt_base, attempt_log"
+        )
+    };
+}
 
+/// The index of what is due leads straight to the rows; by their ids each would be looked up once more.
+const CLAIM_SQLITE: &str = claim!(
+    "rowid IN (SELECT rowid FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
+     ORDER BY run_at, id LIMIT $5)"
+);
 // The fork: only PostgreSQL has several claimers at once, and only it knows SKIP LOCKED, without which they would wait
 // for each other. ANY(ARRAY(…)) keeps the planner from joining against a scan of the whole table.
-const CLAIM_POSTGRES: &str = "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
-    started_at = COALESCE(started_at, $3)
-    WHERE id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
-        ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))
-    RETURNING id, owner, pusher_id, service, fallback, lane, run_at, attempt, attempt_base, attempt_log,
-    CASE WHEN LENGTH(payload) <= 32768 THEN payload ELSE '' END AS payload";
+const CLAIM_POSTGRES: &str = claim!(
+    "id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
+     ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))"
+);
 
 const TAKE_OVER_SQLITE: &str = "UPDATE task SET state = 'waiting', worker = NULL, lease_until = NULL
     WHERE state = 'running' AND lease_until < $1 RETURNING lane, run_at";
@@ -166,14 +164,14 @@ impl Store {
         }
         let mut claims = Vec::with_capacity(asks.len());
         if let [ask] = asks {
-            let tasks: Vec<Claimed> = directly!(&self.db, conn => claim!(ask, conn))?;
-            claims.push(Claim::new(&ask.lane, tasks));
+            let rows: Vec<Row> = directly!(&self.db, conn => claim!(ask, conn))?;
+            claims.push(Claim::new(&ask.lane, rows));
             return Ok(claims);
         }
         let mut tx = self.write().await?;
         for ask in asks {
-            let tasks: Vec<Claimed> = on!(&mut tx, conn => claim!(ask, conn))?;
-            claims.push(Claim::new(&ask.lane, tasks));
+            let rows: Vec<Row> = on!(&mut tx, conn => claim!(ask, conn))?;
+            claims.push(Claim::new(&ask.lane, rows));
         }
         tx.commit().await?;
         Ok(claims)
