@@ -2,6 +2,7 @@
 //! and nothing of the crate but this module.
 
 pub mod account;
+pub mod address;
 pub mod agenda;
 pub mod allowance;
 pub mod attempts;

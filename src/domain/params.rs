@@ -1,11 +1,11 @@
 //! Parameters: names, declared types, and how a given value becomes a value of the declared type.
 
 use super::account::email_key;
+use super::address;
 use super::refusal::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
-use url::Url;
 
 /// Parameters by name, in the order given.
 pub type Params = Map<String, Value>;
@@ -247,7 +247,7 @@ fn word(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Value, Problem> {
 
 fn url(spec: &ParamSpec, text: &str) -> Result<Value, Problem> {
     // The parser drops line breaks and tabs without a word; what is kept is the text as given, so they are refused.
-    let parsed = if text.chars().any(char::is_control) { None } else { Url::parse(text).ok() };
+    let parsed = if text.chars().any(char::is_control) { None } else { address::parse(text).ok() };
     let parsed = parsed.ok_or(Problem::NotA(ParamType::Url))?;
     if !spec.accepts.is_empty() && !spec.accepts.iter().any(|scheme| scheme.eq_ignore_ascii_case(parsed.scheme())) {
         return Err(Problem::SchemeNotIn(spec.accepts.clone()));

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::guard::{Allow, Blocked};
 use super::{SenderConfig, blocked, lasting, passing, timed_out, tls};
+use crate::domain::address;
 use crate::domain::delivery::{Answer, Request, SendFailure};
 
 /// How long an idle connection is kept.
@@ -67,11 +68,16 @@ impl HttpSender {
     pub(super) async fn send(&self, request: Request) -> Result<Answer, SendFailure> {
         let deadline = Instant::now() + self.config.attempt_timeout;
         let prepared = prepare(request)?;
-        let late = |_| timed_out(self.config.attempt_timeout);
-        let response = timeout_at(deadline, self.final_response(prepared)).await.map_err(late)??;
-        let status = response.status().as_u16();
-        let read = timeout_at(deadline, read(response, self.config.max_answer)).await.map_err(late);
-        read.and_then(|answer| answer).map_err(|failure| SendFailure { status: Some(status), ..failure })
+        let mut status = None;
+        // On the heap, or all of what an exchange is would be moved into the timeout.
+        let exchange = Box::pin(async {
+            let response = self.final_response(prepared).await?;
+            status = Some(response.status().as_u16());
+            read(response, self.config.max_answer).await
+        });
+        let ended = timeout_at(deadline, exchange).await;
+        let ended = ended.unwrap_or_else(|_| Err(timed_out(self.config.attempt_timeout)));
+        ended.map_err(|failure| SendFailure { status, ..failure })
     }
 
     /// The first response that is not a redirect to follow. Only a GET follows any: repeating another method elsewhere
@@ -117,7 +123,7 @@ impl HttpSender {
 fn prepare(request: Request) -> Result<Prepared, SendFailure> {
     let method = Method::from_bytes(request.method.as_bytes()).ok().filter(|method| method != Method::CONNECT);
     let method = method.ok_or_else(|| invalid("its method is not valid"))?;
-    let url = Url::parse(&request.url).map_err(|_| invalid("its address is not valid"))?;
+    let url = address::parse(&request.url).map_err(|_| invalid("its address is not valid"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid("its address is neither http nor https"));
     }

@@ -8,6 +8,7 @@ use super::RenderError;
 use super::helpers::{RESERVED, Reason, as_text, percent_encode};
 use super::leaf::{Encode, Scope, Slot, write};
 use super::template::{Expr, Leaf, Piece};
+use crate::domain::address;
 use crate::domain::params::{ParamSpec, ParamType};
 
 const IN_PATH: &AsciiSet = &RESERVED.remove(b':').remove(b'@');
@@ -54,7 +55,7 @@ impl UrlTemplate {
     /// The finished URL, without a fragment.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Url, RenderError> {
         let text = self.text(scope).map_err(|reason| self.slot.error(reason))?;
-        let mut url = Url::parse(&text).map_err(|_| self.slot.error("does not come out as a URL"))?;
+        let mut url = address::parse(&text).map_err(|_| self.slot.error("does not come out as a URL"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err(self.slot.error("is not an http or https address with a host"));
         }
