@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Most and fewest tasks of a flowing lane.
-const MOST: usize = 256;
+const MOST: usize = 512;
 const FEWEST: usize = 8;
 /// A lane flows if what one claim gave was used up within so many milliseconds.
 const FLOWS_MS: i64 = 100;
@@ -150,32 +150,32 @@ mod tests {
     fn a_lane_that_flows_is_claimed_ahead_more_and_more() {
         let mut stock = Stock::new(1000);
         let mut taken = Vec::new();
-        for round in 0..9 {
+        for round in 0..10 {
             taken.push(claim(&mut stock, "a", round * 50));
             use_up(&mut stock, "a");
         }
-        assert_eq!(taken, [0, 0, 8, 16, 32, 64, 128, 256, 256]);
-        assert_eq!(claim(&mut stock, "b", 450), 0, "another lane");
-        assert_eq!(claim(&mut stock, "a", 600), 256);
+        assert_eq!(taken, [0, 0, 8, 16, 32, 64, 128, 256, 512, 512]);
+        assert_eq!(claim(&mut stock, "b", 500), 0, "another lane");
+        assert_eq!(claim(&mut stock, "a", 650), 512);
         use_up(&mut stock, "a");
-        assert_eq!(claim(&mut stock, "a", 601), 0, "the claim before took long to be used up");
+        assert_eq!(claim(&mut stock, "a", 651), 0, "the claim before took long to be used up");
     }
 
     #[test]
     fn a_shelf_is_refilled_when_it_is_half_empty() {
-        let mut stock = Stock::new(300);
+        let mut stock = Stock::new(600);
         assert_eq!(stock.refill("a"), None);
-        for now in 0..8 {
+        for now in 0..9 {
             claim(&mut stock, "a", now);
             assert_eq!(stock.is_dry("a"), now < 2);
             use_up(&mut stock, "a");
         }
-        claim(&mut stock, "a", 8);
-        stock.take("a", 127);
-        assert_eq!((stock.held, stock.refill("a")), (129, None));
+        claim(&mut stock, "a", 9);
+        stock.take("a", 255);
+        assert_eq!((stock.held, stock.refill("a")), (257, None));
         stock.take("a", 1);
-        assert_eq!(stock.refill("a"), Some(172), "no more than there is room for");
-        stock.put("a", [], false, 9);
+        assert_eq!(stock.refill("a"), Some(344), "no more than there is room for");
+        stock.put("a", [], false, 10);
         assert_eq!(stock.refill("a"), None, "the database has no more");
     }
 

@@ -23,6 +23,8 @@ const GATHER: Duration = Duration::from_millis(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// When lanes are due again whose claim failed.
 const CLAIM_AGAIN_MS: i64 = 500;
+/// How many times as many tasks may be in stock as may run: they last until the next claim, though it waits for the writer.
+const STOCKED: usize = 2;
 /// After so long what was claimed ahead is given back: its lane does not flow any more, and its lease runs.
 const AHEAD_MS: i64 = 1000;
 
@@ -91,7 +93,7 @@ impl Claimer {
         claims: mpsc::Sender<Claimed>,
         drained: Arc<Drained>,
     ) -> Self {
-        let stock = Stock::new(engine.concurrency);
+        let stock = Stock::new(engine.concurrency * STOCKED);
         Self { engine, name, claims, drained, stock, asking: None, pause: None, later: Vec::new() }
     }
 

@@ -12,8 +12,13 @@ use crate::store::{Finish, Store};
 
 /// How often outcomes are refused, for a reason that does not pass, before each is tried alone.
 const MOST_REFUSALS: u32 = 3;
-/// Least time between two groups under load: each is a flush to disk, and the writer's turn.
+/// Least time between two groups under load, unless there are enough outcomes for one before: each is a flush to disk, and
+/// the writer's turn.
 const GATHER: Duration = Duration::from_millis(5);
+/// So many are: with more, claims wait too long for the writer, and the workers for claims.
+const ENOUGH: usize = 96;
+/// How often it is looked whether there are enough. To be woken by each outcome would cost more.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Until the last sender is gone; `stuck` says while they cannot be recorded.
 pub(super) async fn record_finishes(
@@ -28,9 +33,16 @@ pub(super) async fn record_finishes(
         record_group(&store, &name, &group, &stuck).await;
         stuck.send_if_modified(std::mem::take);
         if group.len() > 1 {
-            tokio::time::sleep_until(began + GATHER).await;
+            gather(&finished, began + GATHER).await;
         }
         group.clear();
+    }
+}
+
+/// Waits until there are enough outcomes, but not after this time.
+async fn gather(finished: &mpsc::Receiver<Finish>, until: Instant) {
+    while finished.len() < ENOUGH && Instant::now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
