@@ -1,5 +1,5 @@
-//! Reading addresses. The same few come with one push after the other, several times each, and finding one again takes a
-//! tenth of the time of reading it.
+//! Reading addresses. The same few come with one push after the other, several times each, and to find again what was read
+//! takes less than to read it.
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -55,7 +55,7 @@ impl Claimed {
     }
 }
 
-/// What a claim reads: each column more is a copy on SQLite's thread.
+/// What a claim reads, in its order. Each column more is a copy on SQLite's thread.
 type Row = (String, String, bool, i64, String, i64, i64, String);
 
 /// What one lane gave.
