@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Most and fewest tasks of a flowing lane.
-const MOST: usize = 512;
+/// Most and fewest tasks of a flowing lane that one claim takes ahead.
+pub const MOST_AHEAD: usize = 512;
 const FEWEST: usize = 8;
 /// A lane flows if what one claim gave was used up within so many milliseconds.
 const FLOWS_MS: i64 = 100;
@@ -72,7 +72,7 @@ impl<T> Stock<T> {
         let fresh = || Shelf { tasks: VecDeque::new(), since: i64::MIN, more, ahead: 0 };
         let shelf = self.shelves.entry(name.clone()).or_insert_with(fresh);
         let flows = (0..=FLOWS_MS).contains(&now.saturating_sub(shelf.since));
-        shelf.ahead = if flows { (shelf.ahead * 2).clamp(FEWEST, MOST) } else { 0 };
+        shelf.ahead = if flows { (shelf.ahead * 2).clamp(FEWEST, MOST_AHEAD) } else { 0 };
         self.filled.remove(&(shelf.since, name.clone()));
         let before = shelf.tasks.len();
         shelf.tasks.extend(tasks);

@@ -14,13 +14,14 @@ use super::herald::Herald;
 use super::pool::{Care, Pool};
 use super::trouble::may_pass;
 use super::{Db, Location, file};
+use crate::domain::stock::MOST_AHEAD;
 
 const READERS: u32 = 4;
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// Texts that each connection keeps prepared: those over many rows (`rows.rs`) alone are more than a hundred.
 const PREPARED: usize = 200;
-/// Rows that SQLite may be ahead of whoever reads them: more than one claim gives.
-const ROWS: usize = 512;
+/// Rows that SQLite may be ahead of whoever reads them: more than a claim of one lane usually gives.
+const ROWS: usize = 2 * MOST_AHEAD;
 /// How long to wait for a connection to PostgreSQL: while it is gone, so long waits whoever needs it. At the start, when
 /// it may be starting as well, it is tried so many times.
 const CONNECT: Duration = Duration::from_secs(2);
