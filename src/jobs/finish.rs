@@ -17,7 +17,7 @@ const MOST_REFUSALS: u32 = 3;
 const GATHER: Duration = Duration::from_millis(5);
 /// So many are: with more, claims wait too long for the writer, and the workers for claims.
 const ENOUGH: usize = 96;
-/// How often it is looked whether there are enough. To be woken by each outcome would cost more.
+/// How often it is looked whether there are enough, instead of being woken by each outcome.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Until the last sender is gone; `stuck` says while they cannot be recorded.

@@ -88,7 +88,8 @@ static NEXT_DUES: Rows<2> = Rows::new(
      WHERE state = 'waiting' AND task.lane = asked.lane AND run_at >= asked.since) FROM asked",
 );
 
-macro_rules! claim {
+/// A claim of those that this condition names.
+macro_rules! claiming {
     ($which:literal) => {
         concat!(
             "UPDATE task SET state = 'running', worker = $1, lease_until = $2, attempt = attempt + 1,
@@ -101,13 +102,13 @@ macro_rules! claim {
 }
 
 /// The index of what is due leads straight to the rows; by their ids each would be looked up once more.
-const CLAIM_SQLITE: &str = claim!(
+const CLAIM_SQLITE: &str = claiming!(
     "rowid IN (SELECT rowid FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
      ORDER BY run_at, id LIMIT $5)"
 );
 // The fork: only PostgreSQL has several claimers at once, and only it knows SKIP LOCKED, without which they would wait
 // for each other. ANY(ARRAY(…)) keeps the planner from joining against a scan of the whole table.
-const CLAIM_POSTGRES: &str = claim!(
+const CLAIM_POSTGRES: &str = claiming!(
     "id = ANY(ARRAY(SELECT id FROM task WHERE state = 'waiting' AND lane = $4 AND run_at BETWEEN $6 AND $3
      ORDER BY run_at, id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 );
