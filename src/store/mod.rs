@@ -316,6 +316,14 @@ impl Db {
         })
     }
 
+    /// Most rows that one statement takes (`rows.rs`).
+    fn most_rows(&self) -> usize {
+        match self {
+            Self::Sqlite { .. } => rows::MOST_ROWS,
+            Self::Postgres(_) => usize::MAX,
+        }
+    }
+
     /// Writes something that means nothing. The value must be a new one: SQLite leaves a page alone that stays as it is.
     async fn try_write(&self) -> Result<()> {
         let work = async {

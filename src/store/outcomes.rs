@@ -5,7 +5,7 @@
 
 use super::queue::Release;
 use super::rows::Kind::{Number, Text};
-use super::rows::{Cell, MOST_ROWS, Rows};
+use super::rows::{Cell, Rows};
 use super::tasks::bounds;
 use super::{Db, Store, Tx, directly, on};
 use crate::domain::id::{PushId, TaskId};
@@ -114,8 +114,10 @@ impl Store {
     /// If the database fails. What was recorded already is recorded again to no effect if the call is repeated.
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
         let (steps, mut single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
-        if single.len() > MOST_ROWS {
-            self.finish_groups(worker, &mut single).await?;
+        // In one order, as everybody who changes several: nobody waits in a circle.
+        single.sort_by(|one, other| one.id.cmp(&other.id));
+        if single.len() > self.db.most_rows() {
+            self.finish_groups(worker, &single).await?;
         } else if !single.is_empty() {
             self.finish_group(worker, &single).await?;
         }
@@ -138,11 +140,10 @@ impl Store {
         Ok(())
     }
 
-    /// As many as there are, in one commit, in the order of their ids.
-    async fn finish_groups(&self, worker: &str, finishes: &mut [&Finish]) -> Result<()> {
-        finishes.sort_by(|one, other| one.id.cmp(&other.id));
+    /// As many as there are, in one commit.
+    async fn finish_groups(&self, worker: &str, finishes: &[&Finish]) -> Result<()> {
         let mut tx = self.write().await?;
-        for group in finishes.chunks(MOST_ROWS) {
+        for group in finishes.chunks(self.db.most_rows()) {
             let (rows, worker) = (group.iter().map(row), worker.to_owned());
             on!(&mut tx, conn => {
                 self.finishing().query::<Db>(rows).bind(worker).execute(conn).await.map(drop)

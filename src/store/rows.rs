@@ -40,7 +40,7 @@ macro_rules! newest_first {
 }
 pub(super) use newest_first;
 
-/// Most rows in one statement.
+/// Most rows in one statement on SQLite, where each number of them has a text of its own, and most that are recorded at once.
 pub(super) const MOST_ROWS: usize = 64;
 
 /// A value in a row.
@@ -121,7 +121,7 @@ impl<const N: usize> Rows<N> {
         Self { before, columns, after, of_sqlite, of_postgres: OnceLock::new() }
     }
 
-    /// The statement for these rows, from 1 to `MOST_ROWS`.
+    /// The statement for these rows, of which there are some, and on SQLite at most `MOST_ROWS`.
     pub(super) fn query<DB: Bulk>(
         &'static self,
         rows: impl ExactSizeIterator<Item = [Cell; N]>,

@@ -19,6 +19,7 @@ both!(
     a_finish_records_what_the_attempt_brought,
     a_finish_counts_for_the_worker_and_the_attempt_alone,
     one_lost_lease_does_not_spoil_the_other_finishes,
+    more_finishes_than_a_statement_takes_are_recorded_each_for_its_own_task,
     another_attempt_is_noted_for_its_time,
     a_worker_hands_back_what_it_did_not_start,
     what_a_dead_worker_left_is_taken_over,
@@ -232,6 +233,23 @@ fn next_wake(base: &Base) -> Option<i64> {
 /// Lets the node forget what it was told so far.
 fn forget(base: &Base) {
     while !base.store.signal().agenda().picks(i64::MAX).is_empty() {}
+}
+
+async fn more_finishes_than_a_statement_takes_are_recorded_each_for_its_own_task() {
+    let base = base((0..150).map(|at| task(at, 0, "a")).collect()).await;
+    let tasks = claim(&base, "w", &[("a", 150)]).await.remove(0).tasks;
+    let ends = |number: usize| match number % 3 {
+        0 => FinishState::Succeeded,
+        _ => FinishState::Failed { code: format!("webhook:{number}"), message: "no".to_owned() },
+    };
+    let finishes = tasks.iter().enumerate().map(|(number, task)| finish(task, ends(number)));
+    base.store.finish("w", &finishes.rev().collect::<Vec<_>>()).await.unwrap();
+    for (number, task) in tasks.iter().enumerate() {
+        let kept = read(&base, &task.id).await;
+        let code = (number % 3 > 0).then(|| format!("webhook:{number}"));
+        assert_eq!(kept.state == TaskState::Succeeded, code.is_none());
+        assert_eq!(kept.error.map(|(code, _)| code), code);
+    }
 }
 
 async fn another_attempt_is_noted_for_its_time() {
