@@ -14,8 +14,6 @@ const LICENCE_URL: &str = "https://spdx.org/licenses/";
 const SCHEMAS: &str = "#/components/schemas/";
 /// The schema of every answer that is no success.
 const FAILURE: &str = "Failure";
-/// Operations besides pushes that are open to callers without a token, and do more with one.
-const MAY_DO_WITHOUT: [&str; 2] = ["invite", "confirm"];
 
 /// Reads a document as poem-openapi writes it. Where a key comes twice in one object, as a path does that two
 /// groups of operations share, what stands under it is put together.
@@ -176,15 +174,6 @@ fn finish_paths(paths: Value) -> Value {
 }
 
 fn finish_operation(path: &str, operation: &mut Value) {
-    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-    match operation.get_mut("security").and_then(Value::as_array_mut) {
-        // A handler sees a call without a token too, to refuse it; only pushes and a few others may do without.
-        Some(ways) if !path.starts_with("/push/") && !MAY_DO_WITHOUT.contains(&id.as_str()) => {
-            ways.retain(|way| *way != json!({}));
-        }
-        Some(_) => {}
-        None => operation["security"] = json!([]),
-    }
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         // A list in the query may be empty, and is then not there.
         if parameter["in"] == "query" && parameter["schema"]["type"] == "array" {

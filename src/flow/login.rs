@@ -206,14 +206,13 @@ pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &s
     check_password(&password)?;
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
-    let changed = tx.set_password(&key, &password_hash).await?;
-    if let Some((account, _)) = tx.account_by_email(&key).await? {
-        let event = event_at(now, &operator(), AuditAction::PasswordReset);
-        tx.audit(&event.to_account(&account.id, "")).await?;
-        shut_out_all(&mut tx, &account.id, &operator(), now).await?;
-    }
+    let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(false) };
+    tx.set_password_of(&account.id, &password_hash).await?;
+    let event = event_at(now, &operator(), AuditAction::PasswordReset);
+    tx.audit(&event.to_account(&account.id, "")).await?;
+    shut_out_all(&mut tx, &account.id, &operator(), now).await?;
     tx.commit().await?;
-    Ok(changed)
+    Ok(true)
 }
 
 /// 256 random bits as text.

@@ -83,15 +83,4 @@ impl Tx {
         .map_err(Error::from)?;
         Ok(added == 1)
     }
-
-    /// Gives an account another password; `false` if there is no such account.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn set_password(&mut self, email_key: &str, password_hash: &str) -> Result<bool> {
-        let changed = on!(self, conn => sqlx::query("UPDATE account SET password_hash = $1 WHERE email_key = $2")
-            .bind(password_hash.to_owned()).bind(email_key.to_owned())
-            .execute(conn).await.map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
-    }
 }
