@@ -287,3 +287,15 @@ impl Store {
             .fetch_all(conn).await)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_leave_out_what_is_large() {
+        for claim in [CLAIM_SQLITE, CLAIM_POSTGRES] {
+            assert!(claim.contains(&format!("LENGTH(payload) <= {LARGE} THEN payload")), "{claim}");
+        }
+    }
+}
