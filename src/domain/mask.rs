@@ -51,6 +51,16 @@ pub fn hide(value: &Value) -> Value {
     mask_all(ParamType::String, value)
 }
 
+/// A value of which nothing is shown, not even its ends.
+pub fn blank(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Array(items) => items.iter().map(blank).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), blank(value))).collect(),
+        Value::String(_) | Value::Bool(_) | Value::Number(_) => Value::String(STARS.to_owned()),
+    }
+}
+
 fn mask_all(kind: ParamType, value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,

@@ -6,7 +6,7 @@ use super::group::{position, target};
 use super::mask::{hide, mask_value};
 use super::modifier::{AT, DELAY, Name};
 use super::params::{Params, ServiceSpec};
-use super::pusher::{Chain, Group, Preset, Target};
+use super::pusher::{Group, Preset, Target};
 
 /// The predefined parameters of a Preset without its secrets. `target` is what a push to it is aimed at; without one,
 /// because the chain is broken, nothing is known to be harmless.
@@ -17,7 +17,10 @@ pub fn params_of_preset(preset: &Preset, target: Option<&Target>) -> Params {
             (Some(Target::Single(chain)), Ok(_)) => {
                 Name::parse(given).map(|name| vec![(&*chain.service, name)]).unwrap_or_default()
             }
-            (Some(Target::Group { group, chains, .. }), Ok(name)) => dealt(group, chains, &name),
+            (Some(Target::Group { group, chains, .. }), Ok(name)) => {
+                let dealt = dealt(group, &name).into_iter();
+                dealt.filter_map(|(at, name)| Some((&*chains.get(at)?.service, name))).collect()
+            }
             _ => Vec::new(),
         };
         *value = as_shown(value, &reached);
@@ -41,23 +44,19 @@ pub fn group_for_others(group: &Group, target: Option<&Target>) -> Group {
     shown
 }
 
-/// The Services that a name in front of a Group may reach, and what it is called there.
-fn dealt<'a>(group: &'a Group, chains: &'a [Chain], name: &Name<'a>) -> Vec<(&'a ServiceSpec, Name<'a>)> {
-    let service = |at: usize| chains.get(at).map(|chain| &*chain.service);
+/// The members that a name in front of a Group may reach, by their places, and what it is called there.
+pub(super) fn dealt<'a>(group: &'a Group, name: &Name<'a>) -> Vec<(usize, Name<'a>)> {
     if let Some((member, inner)) = name.split_member() {
-        return position(&group.pushers, member).and_then(service).map(|spec| (spec, inner)).into_iter().collect();
+        return position(&group.pushers, member).map(|at| (at, inner)).into_iter().collect();
     }
     // A modifier of a mapped name fills what the map then hands on.
     let mapped = group.param_map.iter().filter(|(mapped, _)| {
         Name::parse(mapped).is_ok_and(|mapped| mapped.base == name.base && (mapped == *name || mapped.hole.is_none()))
     });
-    let mut reached: Vec<_> = mapped
-        .flat_map(|(_, targets)| targets)
-        .filter_map(|text| target(&group.pushers, text))
-        .filter_map(|(at, inner)| Some((service(at)?, inner)))
-        .collect();
+    let mut reached: Vec<_> =
+        mapped.flat_map(|(_, targets)| targets).filter_map(|text| target(&group.pushers, text)).collect();
     if reached.is_empty() {
-        reached.extend(chains.iter().map(|chain| (&*chain.service, name.clone())));
+        reached.extend((0..group.pushers.len()).map(|at| (at, name.clone())));
     }
     reached
 }

@@ -7,6 +7,7 @@ use super::super::params::{ParamSpec, ParamType};
 use super::super::pusher::{Member, Strategy};
 use super::super::time::Timestamp;
 use super::*;
+use crate::domain::pusher::Chain;
 
 const KEY: &str = "0123456789abcdefghij";
 const MASKED: &str = "012****hij";

@@ -20,9 +20,22 @@ pub async fn plan(
     call: &Call,
     now: Timestamp,
 ) -> Result<Plan> {
-    let target = engine.target(id).await?;
-    let plan = resolve(&target, call, now)?;
-    check_lent_secrets(engine, &target, &plan, caller, now)?;
+    plan_for(engine, caller, &engine.target(id).await?, call, now)
+}
+
+/// The same for a target that has been followed already.
+///
+/// # Errors
+/// As `plan`.
+pub fn plan_for(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    target: &Target,
+    call: &Call,
+    now: Timestamp,
+) -> Result<Plan> {
+    let plan = resolve(target, call, now)?;
+    check_lent_secrets(engine, target, &plan, caller, now)?;
     Ok(plan)
 }
 

@@ -1,14 +1,18 @@
 //! What a push would become, without sending: every parameter with where it came from, and the exact request.
 //! Secrets are masked before rendering, so nothing derived from one (a signature, an encoded form) shows it either.
 
-use super::plan::plan;
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::plan::plan_for;
 use super::{Caller, Engine};
 use crate::domain::delivery::Outgoing;
 use crate::domain::id::{PusherId, time_ordered};
-use crate::domain::mask::mask_value;
+use crate::domain::mask::{blank, mask_value};
 use crate::domain::params::Params;
 use crate::domain::refusal::Refusal;
-use crate::domain::resolve::{Call, Delivery, Resolved};
+use crate::domain::resolve::{Call, Delivery, Resolved, hidden_secrets};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::service::RenderEnv;
@@ -31,14 +35,19 @@ pub struct Previewed {
 /// As a push.
 pub async fn preview(engine: &Engine, caller: &Caller, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
     let now = engine.clock.now();
-    let plan = plan(engine, Some(caller), id, call, now).await?;
-    plan.deliveries.into_iter().map(|delivery| one(engine, delivery, now)).collect()
+    let target = engine.target(id).await?;
+    let plan = plan_for(engine, Some(caller), &target, call, now)?;
+    let deliveries = plan.deliveries.into_iter().enumerate();
+    deliveries.map(|(at, delivery)| one(engine, delivery, &hidden_secrets(&target, at), now)).collect()
 }
 
-fn one(engine: &Engine, delivery: Delivery, now: Timestamp) -> Result<Previewed> {
+/// One delivery; `hidden` are parameters of which nothing may be shown.
+fn one(engine: &Engine, delivery: Delivery, hidden: &BTreeSet<String>, now: Timestamp) -> Result<Previewed> {
     let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
-    let mask = |name: &str, value| {
-        service.spec.param(name).map_or_else(|| Clone::clone(value), |spec| mask_value(spec, value))
+    let mask = |name: &str, value: &Value| match service.spec.param(name) {
+        _ if hidden.contains(name) => blank(value),
+        Some(spec) => mask_value(spec, value),
+        None => value.clone(),
     };
     let params: Vec<(String, Resolved)> = delivery
         .params

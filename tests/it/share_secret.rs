@@ -15,6 +15,8 @@ both!(
     a_channel_that_repeats_the_secret_tells_nobody,
     a_secret_is_sent_nowhere_else,
     a_secret_in_a_group_is_sent_nowhere_else,
+    a_secret_that_fills_a_placeholder_is_sent_nowhere_else,
+    a_secret_of_one_member_is_sent_nowhere_else_by_another,
     a_password_is_not_sent_in_clear_for_a_stranger,
     an_owner_sends_their_own_secret_wherever_they_like,
     a_private_preset_shows_an_admin_masks,
@@ -234,4 +236,78 @@ async fn a_private_preset_shows_an_admin_masks() {
     let id = scene.ann.preset("webhook", json!({ "secret": SECRET })).await;
     let seen = scene.world.admin().await.get(&format!("/preset/{id}/")).await;
     assert_eq!(seen.data()["params"]["secret"], "Pl4****ann");
+}
+
+async fn a_secret_that_fills_a_placeholder_is_sent_nowhere_else() {
+    let scene = Scene::start().await;
+    let bob = scene.world.user("bob").await;
+    let thief = HttpSink::start().await;
+    let share = async |base: &str, params| {
+        let id = scene.ann.preset(base, params).await;
+        scene.ann.share("preset", &id).await;
+        id
+    };
+    let at_once =
+        share("bark", json!({ "server": scene.sink.url(), "device_key": "<_0>", "_device_key": SECRET })).await;
+    let below = share("bark", json!({ "server": scene.sink.url(), "device_key": "<_0>" })).await;
+    let above = share(&below, json!({ "_device_key": SECRET })).await;
+    for id in [at_once, above] {
+        bob.pushed(&id, json!({ "content": "x" })).await;
+        let elsewhere = json!({ "server": thief.url(), "device_key": "<_0>", "content": "x" });
+        let own = bob.preset(&id, elsewhere.clone()).await;
+        for answer in [
+            bob.push(&id, elsewhere.clone()).await,
+            bob.push(&own, json!({})).await,
+            bob.post(&format!("/pusher/{id}/preview/"), elsewhere).await,
+        ] {
+            assert_eq!(answer.refusal(), (422, "address_is_final"), "{}", answer.body);
+            assert!(!shows(&answer));
+        }
+        for around in ["<_0>AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAA<_0>"] {
+            let given = json!({ "device_key": around, "content": "x" });
+            let answer = bob.post(&format!("/pusher/{id}/preview/"), given).await;
+            let text = answer.data().to_string();
+            assert!(!text.contains(&SECRET[..3]) && !text.contains(&SECRET[SECRET.len() - 3..]), "{text}");
+        }
+    }
+}
+
+async fn a_secret_of_one_member_is_sent_nowhere_else_by_another() {
+    let scene = Scene::start().await;
+    let bob = scene.world.user("bob").await;
+    let thief = HttpSink::start().await;
+    let group = |map: serde_json::Value| {
+        let ntfy = json!({ "topic": "t", "server": scene.sink.url(), "token": "<_0>" });
+        let members = json!([
+            { "name": "n", "base_pusher": "ntfy", "params": ntfy },
+            { "name": "w", "base_pusher": "webhook", "params": webhook(&scene.sink) },
+        ]);
+        json!({ "pushers": members, "param_map": map })
+    };
+    let lets_in = |params: serde_json::Value| json!({ "content": "x", "w.token": params });
+    for (map, predefined, given) in [
+        (json!({}), json!({ "token": SECRET }), json!({ "content": "x" })),
+        (json!({ "key": ["n.token", "w.auth"] }), json!({ "key": SECRET }), json!({ "content": "x" })),
+        (json!({}), json!({ "_token_0": SECRET }), lets_in(json!("<_0>"))),
+        (
+            json!({ "key": ["n.token", "w.auth"] }),
+            json!({ "_key_0": SECRET }),
+            json!({ "content": "x", "key": "<_0>" }),
+        ),
+    ] {
+        let base = scene.ann.group(group(map)).await;
+        scene.ann.share("group", &base).await;
+        let id = scene.ann.preset(&base, predefined).await;
+        scene.ann.share("preset", &id).await;
+        let preview = bob.post(&format!("/pusher/{id}/preview/"), given.clone()).await;
+        assert!(preview.data()["tasks"].is_array() && !shows(&preview), "{}", preview.body);
+        let elsewhere = with(given, json!({ "w.endpoint": thief.url() }));
+        for answer in [
+            bob.push(&id, elsewhere.clone()).await,
+            bob.push(&bob.preset(&id, elsewhere.clone()).await, json!({})).await,
+        ] {
+            assert_eq!(answer.refusal(), (422, "address_is_final"), "{}", answer.body);
+        }
+        assert!(scene.ann.push(&id, elsewhere).await.status < 300, "her own secret she may send anywhere");
+    }
 }

@@ -1,10 +1,18 @@
 //! Secrets that a shared Pusher lends to others: they are used where it sends them, and nowhere else. Finds where a
 //! delivery has such secrets; what a Service makes of the parameters is not known here.
+//!
+//! A secret is what some Service that its name may reach declares as one: in front of a Group, a member that takes any
+//! parameter gets it as well, and does not know it for a secret. And a modifier's value may stand in a parameter that
+//! somebody else gave.
+
+use std::collections::BTreeSet;
 
 use super::{Call, Delivery, Source, resolve_anyway};
 use crate::domain::id::{AccountId, PusherId};
-use crate::domain::params::Params;
-use crate::domain::pusher::{Chain, Target};
+use crate::domain::modifier::Name;
+use crate::domain::params::{Params, ServiceSpec};
+use crate::domain::pusher::{Chain, Group, Preset, Target};
+use crate::domain::shown::dealt;
 use crate::domain::time::Timestamp;
 
 /// A shared Pusher whose secrets a delivery carries, though others than its owner had a say in the delivery.
@@ -21,6 +29,31 @@ struct Level<'a> {
     id: &'a PusherId,
     owner: &'a AccountId,
     shared: bool,
+    /// What it predefines for this delivery, and perhaps for others.
+    params: &'a Params,
+    /// Whether its parameters are yet to be dealt out to members.
+    above_members: bool,
+}
+
+impl<'a> Level<'a> {
+    fn of_preset(preset: &'a Preset, above_members: bool) -> Self {
+        let Preset { id, owner, shared, params, .. } = preset;
+        Self { id, owner, shared: *shared, params, above_members }
+    }
+
+    /// A Group, as the member at a place sees it.
+    fn of_group(group: &'a Group, position: usize) -> Option<Self> {
+        let Group { id, owner, shared, pushers, .. } = group;
+        let params = &pushers.get(position)?.params;
+        Some(Self { id, owner, shared: *shared, params, above_members: false })
+    }
+}
+
+/// A parameter of a delivery that a secret may get into without its Service's knowing.
+struct Hidden {
+    param: String,
+    /// Whether in the place of a placeholder, whoever gave that.
+    fills: bool,
 }
 
 /// The shared Pushers that lend secrets to a delivery. `position` is the delivery's place in the plan; `caller` the
@@ -42,17 +75,73 @@ pub fn lent(
         let own = levels[..at].iter().rev().take_while(|above| above.owner == level.owner).count();
         let top = at - own;
         let strangers = top > 0 || caller != Some(level.owner);
-        if strangers && gives_a_secret(delivery, level.id) {
+        if strangers && gives_a_secret(target, position, delivery, level) {
             found.push(Lent { lender: level.id.clone(), own: alone(target, position, top, now) });
         }
     }
     found
 }
 
-fn gives_a_secret(delivery: &Delivery, pusher: &PusherId) -> bool {
+fn gives_a_secret(target: &Target, position: usize, delivery: &Delivery, level: &Level<'_>) -> bool {
     let is_secret = |name: &str| delivery.service.param(name).is_some_and(|spec| spec.secret);
-    let mut params = delivery.params.iter();
-    params.any(|(name, given)| matches!(&given.from, Source::Pusher(id) if id == pusher) && is_secret(name))
+    let hidden = hidden(target, position, level);
+    delivery.params.iter().any(|(name, given)| {
+        let is_its_own = matches!(&given.from, Source::Pusher(id) if id == level.id);
+        let hides_one = || hidden.iter().any(|hidden| hidden.param == *name && (hidden.fills || is_its_own));
+        (is_its_own && is_secret(name)) || hides_one()
+    })
+}
+
+/// Parameters of a delivery that may have a secret in them without its Service's knowing, or beside what somebody else
+/// gave: of these nothing can be shown, not even its ends.
+pub fn hidden_secrets(target: &Target, position: usize) -> BTreeSet<String> {
+    levels(target, position).flat_map(|level| hidden(target, position, &level)).map(|hidden| hidden.param).collect()
+}
+
+fn hidden(target: &Target, position: usize, level: &Level<'_>) -> Vec<Hidden> {
+    let is_secret = |at: usize, name: &Name<'_>| {
+        service(target, at).and_then(|service| service.param(&name.base)).is_some_and(|spec| spec.secret)
+    };
+    let mut found = Vec::new();
+    for (given, _) in level.params.iter().filter(|(_, value)| !value.is_null()) {
+        let (fills, reached) = reached(target, position, level, given);
+        if !reached.iter().any(|(at, name)| is_secret(*at, name)) {
+            continue;
+        }
+        for (at, name) in reached.into_iter().filter(|(at, _)| *at == position) {
+            let fills = fills || name.hole.is_some();
+            if fills || !is_secret(at, &name) {
+                found.push(Hidden { param: name.base.into_owned(), fills });
+            }
+        }
+    }
+    found
+}
+
+/// Whether a name that a level gives is a modifier's, and where it may go: to which places, and what it is called there.
+fn reached<'a>(
+    target: &'a Target,
+    position: usize,
+    level: &Level<'_>,
+    given: &'a str,
+) -> (bool, Vec<(usize, Name<'a>)>) {
+    match target {
+        Target::Group { group, .. } if level.above_members => match Name::parse_dotted(given) {
+            Ok(name) => (name.hole.is_some(), dealt(group, &name)),
+            Err(_) => (false, Vec::new()),
+        },
+        _ => match Name::parse(given) {
+            Ok(name) => (name.hole.is_some(), vec![(position, name)]),
+            Err(_) => (false, Vec::new()),
+        },
+    }
+}
+
+fn service(target: &Target, position: usize) -> Option<&ServiceSpec> {
+    match target {
+        Target::Single(chain) => Some(&chain.service),
+        Target::Group { chains, .. } => chains.get(position).map(|chain| &*chain.service),
+    }
 }
 
 /// The levels from the Pusher called down to the one above the Service.
@@ -61,11 +150,11 @@ fn levels(target: &Target, position: usize) -> impl Iterator<Item = Level<'_>> {
         Target::Single(chain) => (&[][..], None, Some(chain)),
         Target::Group { presets, group, chains } => (&presets[..], Some(group), chains.get(position)),
     };
-    let above = above.iter().map(|preset| Level { id: &preset.id, owner: &preset.owner, shared: preset.shared });
-    let group = group.map(|group| Level { id: &group.id, owner: &group.owner, shared: group.shared });
     let below = chain.into_iter().flat_map(|chain| &chain.presets);
-    let below = below.map(|preset| Level { id: &preset.id, owner: &preset.owner, shared: preset.shared });
-    above.chain(group).chain(below)
+    let above = above.iter().map(|preset| Level::of_preset(preset, true));
+    above
+        .chain(group.and_then(move |group| Level::of_group(group, position)))
+        .chain(below.map(|preset| Level::of_preset(preset, false)))
 }
 
 /// What the chain from a level on comes to by itself.

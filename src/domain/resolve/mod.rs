@@ -25,7 +25,7 @@ use super::refusal::{ParamProblem, Refusal};
 use super::time::Timestamp;
 use finish::{Finished, finish};
 use layers::{CONTENT, contents};
-pub use lent::{Lent, lent};
+pub use lent::{Lent, hidden_secrets, lent};
 use pool::{Faults, Origin, Pool};
 use serde_json::Value;
 use std::collections::BTreeSet;
