@@ -102,7 +102,7 @@ pub struct App {
     /// By which other nodes know this one.
     name: String,
     // Held until the end: no other process works on this folder meanwhile.
-    _lock: Option<File>,
+    _locks: Vec<File>,
 }
 
 impl App {
@@ -119,7 +119,7 @@ impl App {
     /// # Errors
     /// As `start`.
     pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
-        let lock = prepare_data_dir(config)?;
+        let locks = prepare_data_dir(config)?;
         let stop_grace = tuning.stop_grace;
         let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {
@@ -156,7 +156,7 @@ impl App {
             let engine = engine.clone();
             async move { exchange.run(&engine).await }
         });
-        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _lock: lock })
+        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _locks: locks })
     }
 
     /// Stops: takes no more requests, lets what runs end, hands the rest back, closes the database.
@@ -316,16 +316,15 @@ fn sqlite(config: &Config, file: &Path) -> Location {
 }
 
 /// Makes the data folder, and takes an embedded database for this process alone.
-fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
+fn prepare_data_dir(config: &Config) -> anyhow::Result<Vec<File>> {
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-    let Location::Sqlite { file, .. } = location(config) else { return Ok(None) };
-    // Beside the database: servers with data folders of their own may be given the same file.
-    let (path, taken) = match &config.database_url {
-        None => (folder.join("lock"), folder),
-        Some(_) => (file.with_added_extension("lock"), &file),
-    };
-    Ok(Some(lock(&path, taken)?))
+    match (location(config), &config.database_url) {
+        (Location::Postgres { .. }, _) => Ok(Vec::new()),
+        (Location::Sqlite { .. }, None) => Ok(vec![lock(&folder.join("lock"), folder)?]),
+        // Servers with data folders of their own may be given the same file, and it may lie in the data folder of one.
+        (Location::Sqlite { file, .. }, Some(_)) => offline::lock_file_of(&file),
+    }
 }
 
 /// Takes a lock file for this process; `what` is taken with it.

@@ -90,9 +90,11 @@ pub(super) fn key_in_force(config: &Config) -> anyhow::Result<SecretKey> {
 
 /// Takes a database as a server takes it that finds it in its data folder, and as one that is given it by name.
 pub(super) fn lock_file_of(file: &Path) -> anyhow::Result<Vec<File>> {
-    let mut locks = vec![lock(&file.with_added_extension("lock"), file)?];
-    if file.file_name().is_some_and(|name| name == "fanfare.db") {
-        locks.push(lock(&file.with_file_name("lock"), file)?);
+    // Where it lies, whatever it is called by.
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let mut locks = vec![lock(&real.with_added_extension("lock"), file)?];
+    if real.file_name().is_some_and(|name| name == "fanfare.db") {
+        locks.push(lock(&real.with_file_name("lock"), file)?);
     }
     Ok(locks)
 }

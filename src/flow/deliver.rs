@@ -223,9 +223,7 @@ fn redacted(outcome: Outcome, redactor: &Redactor) -> Outcome {
 
 /// The first part of a text, whole characters only, without NUL, which PostgreSQL does not store.
 fn cut(text: &str) -> String {
-    let mut end = text.len().min(KEPT_ANSWER);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].replace('\0', "\u{fffd}")
+    let mut text = text.replace('\0', "\u{fffd}");
+    text.truncate(text.floor_char_boundary(KEPT_ANSWER));
+    text
 }

@@ -57,6 +57,29 @@ async fn a_second_server_on_the_same_database_is_refused_whatever_its_folder() {
 }
 
 #[tokio::test]
+async fn a_second_server_that_is_given_the_first_one_s_own_database_is_refused() {
+    let first = Program::new();
+    let server = first.serve().await;
+    let file = first.folder().join("data/fanfare.db");
+    let alias = first.folder().join("alias.db");
+    std::os::unix::fs::symlink(&file, &alias).unwrap();
+    for path in [&file, &alias] {
+        let second = Program::new().with("FANFARE_DATABASE_URL", &format!("sqlite:{}", path.display()));
+        let second = second.run(&["serve"]).await;
+        assert_eq!(second.code, Some(1), "{}", second.err);
+        assert!(second.err.contains(&format!("another fanfare runs on {}", path.display())), "{}", second.err);
+    }
+    assert_eq!(plain::get(server.address, "/readyz").await.status, 200, "the first goes on");
+    server.end("TERM").await;
+    let by_name = Program::new().with("FANFARE_DATABASE_URL", &format!("sqlite:{}", file.display()));
+    let key = std::fs::read_to_string(first.folder().join("data/secret.key")).unwrap();
+    let by_name = by_name.with("FANFARE_SECRET_KEY", key.trim()).serve().await;
+    let second = first.run(&["serve"]).await;
+    assert!(second.err.contains("another fanfare runs on ./data"), "{}", second.err);
+    assert_eq!(plain::get(by_name.address, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_told() {
     let server = Program::new().serve().await;
     let second = Program::new().with("FANFARE_LISTEN", &server.address.to_string()).run(&["serve"]).await;
