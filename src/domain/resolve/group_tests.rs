@@ -156,6 +156,43 @@ fn content_that_the_chains_name_keeps_its_rank() {
 }
 
 #[test]
+fn content_that_the_chains_name_comes_down_like_any_other_parameter_of_the_call() {
+    let one = |front: Vec<Preset>, chain| GroupOf { front, ..GroupOf::new(vec![("p1", json!({}), chain)]) }.target();
+    let plain = |front| one(front, chain(Vec::new(), plain_service()));
+    let with = |text: &str, below: Value| Call { content: Some(text.into()), ..query(below) };
+    let p1 = |target: &Target, call: &Call| sent_by_member(target, call)["p1"].clone();
+    let at_once = plain(Vec::new());
+    let above = plain(vec![preset("front", json!({"content": "X <_0>"}))]);
+    // What it beats uses up no modifier, in the call and in front.
+    for call in
+        [with("hello <_0>", json!({"content": "H", "_content": "5"})), with("hello <_0>", json!({"_content": "5"}))]
+    {
+        assert_eq!(p1(&at_once, &call), json!({"content": "hello 5"}));
+        assert_eq!(p1(&above, &call), json!({"content": "hello 5"}));
+    }
+    let text = Call { body_text: Some("hello <_0>".into()), ..query(json!({"content": "H", "_content": "5"})) };
+    assert_eq!(p1(&at_once, &text), json!({"content": "hello 5"}));
+    let idle = with("hello", json!({"content": "H", "_content": "5"}));
+    assert_eq!(
+        (p1(&at_once, &idle), ignored(&at_once, &idle)),
+        (json!({"content": "hello"}), vec!["_content".to_owned()])
+    );
+    let list = Call { content: Some("hello".into()), ..body(json!({"_content": [1]})) };
+    assert_eq!(p1(&above, &list), json!({"content": "hello"}));
+    // As a modifier it stands above the query's.
+    let member = Preset { redefine_content: Some("_content".into()), ..preset("m", json!({"content": "<_0>% left"})) };
+    let call = with("7", json!({"_content": "9"}));
+    let front = vec![preset("front", json!({"content": "PM <_0>"}))];
+    assert_eq!(p1(&one(front, chain(vec![member], plain_service())), &call), json!({"content": "PM 7"}));
+}
+
+#[test]
+fn content_under_a_name_that_the_group_maps_goes_to_the_member_all_the_same() {
+    let target = mapped(json!({"content": ["p2.title"]}));
+    assert_eq!(sent_by_member(&target, &content("x")), json!({"p1": {"content": "x"}, "p2": {"content": "x"}}));
+}
+
+#[test]
 fn a_member_is_scheduled_by_itself() {
     let target = GroupOf::two().target();
     let due = |call: &Call| plan(&target, call).deliveries.iter().map(|d| d.due.0 - NOW.0).collect::<Vec<_>>();

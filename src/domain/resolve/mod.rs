@@ -4,6 +4,7 @@
 mod finish;
 #[cfg(test)]
 mod fixture;
+mod front;
 #[cfg(test)]
 mod group_tests;
 mod layers;
@@ -16,7 +17,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use super::group::{self, BELOW_DEALT, Rule};
+use super::group::BELOW_DEALT;
 use super::id::PusherId;
 use super::modifier::Name;
 use super::params::{Params, ServiceSpec};
@@ -24,7 +25,8 @@ use super::pusher::{Chain, Group, Preset, Strategy, Target};
 use super::refusal::{ParamProblem, Refusal};
 use super::time::Timestamp;
 use finish::{Finished, finish};
-use layers::{CONTENT, contents};
+use front::Front;
+use layers::CONTENT;
 pub use lent::{Lent, hidden_secrets, lent};
 use pool::{Faults, Origin, Pool};
 use serde_json::Value;
@@ -156,25 +158,11 @@ fn resolve_group<'a>(
     now: Timestamp,
     problems: &mut Vec<ParamProblem>,
 ) -> Plan {
-    let mut faults = Faults { problems, member: None };
-    let content = redefined(presets).or(group.redefine_content.as_deref());
-    let mut pool = layers::read(call, content, Name::parse_dotted, &mut faults);
-    for (rank, preset) in (Origin::LAYERS..).zip(presets) {
-        pool.level(&preset.params, &preset.id, rank, Name::parse_dotted, &mut faults);
-    }
-    // The Group is a level too, though nothing is predefined there.
-    pool.apply(&mut faults);
     let mut tally = Tally::default();
-    tally.used.extend(pool.used.iter().map(|(_, given)| (*given).to_owned()));
-    let dealt = group::deal(group, pool, &mut faults);
-    tally.ignored.extend(dealt.nowhere.iter().map(|given| (*given).to_owned()));
-
+    let pools = Front { presets, group, call }.deal(chains, &mut tally, problems);
     let mut deliveries = Vec::with_capacity(chains.len());
-    for ((member, chain), mut pool) in group.pushers.iter().zip(chains).zip(dealt.pools) {
+    for ((member, chain), mut pool) in group.pushers.iter().zip(chains).zip(pools) {
         let mut faults = Faults { problems: &mut *problems, member: Some(&member.name) };
-        if content.is_none() {
-            deal_content(&mut pool, call, redefined(&chain.presets).unwrap_or(CONTENT));
-        }
         pool.level(&member.params, &group.id, BELOW_DEALT, Name::parse, &mut faults);
         let finished = descend(pool, chain, BELOW_DEALT + 1, now, &mut faults);
         tally.add(&finished);
@@ -186,15 +174,6 @@ fn resolve_group<'a>(
 /// The parameter that `:content` stands for: the nearest Preset that sets one decides.
 fn redefined(presets: &[Arc<Preset>]) -> Option<&str> {
     presets.iter().find_map(|preset| preset.redefine_content.as_deref())
-}
-
-/// Deals `:content` to a member whose own chain decides what it stands for.
-fn deal_content<'a>(pool: &mut Pool<'a>, call: &'a Call, given: &'a str) {
-    let name = Name::parse(given).unwrap_or_else(|_| Name::plain(CONTENT));
-    for entry in contents(call, given) {
-        let rank = group::rank(Rule::Plain, entry.rank, 0);
-        pool.offer(name.clone(), entry.ranked(rank));
-    }
 }
 
 /// Goes down the Presets of a chain to its Service; `rank` is the first Preset's.

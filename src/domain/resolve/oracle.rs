@@ -230,24 +230,14 @@ fn by_member(
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     let content = redefined(presets).or(group.redefine_content.as_deref());
-    let mut front = call_level(call, content, true, found);
-    let mut used = Vec::new();
-    for (at, preset) in presets.iter().enumerate() {
-        let own = layer(&preset.params, preset.id.as_str(), true, 3 + at, true, &mut Found::new());
-        front = level(front, own, "", &mut used, found);
-    }
-    front = level(front, Vec::new(), "", &mut used, found);
-    names_used.extend(used.into_iter().map(|given| given.spelling));
-    for given in &front {
-        if let Some((member, _)) = given.name.0.split_once('.')
-            && group.pushers.iter().all(|other| other.name != member)
-        {
-            found.push((given.spelling.clone(), Problem::UnknownMember));
-        }
-    }
     for (member, chain) in group.pushers.iter().zip(chains) {
+        let own = redefined(&chain.presets).unwrap_or("content");
+        let is_mapped = group.param_map.iter().any(|(key, _)| name(key, false) == name(own, false));
+        let beside = content.is_none() && (is_mapped || own.contains('.'));
+        let in_front = content.or(if beside { None } else { Some(own) });
+        let front = front_of((presets, group), call, in_front, names_used, found);
         let mut plain = not_for(&front, &group.param_map);
-        if content.is_none() {
+        if beside {
             plain.extend(content_level(call, redefined(&chain.presets).unwrap_or("content"), false));
         }
         plain.sort_by_key(|given| given.layer);
@@ -267,6 +257,37 @@ fn by_member(
         answers.push(answer);
     }
     answers
+}
+
+/// The call and the Presets above the members. Each member asks; what is wrong is told once.
+fn front_of(
+    (presets, group): (&[Arc<Preset>], &Group),
+    call: &Call,
+    content: Option<&str>,
+    names_used: &mut BTreeSet<String>,
+    found: &mut Found,
+) -> Level {
+    let (mut used, mut wrong) = (Vec::new(), Found::new());
+    let mut front = call_level(call, content, true, &mut wrong);
+    for (at, preset) in presets.iter().enumerate() {
+        let own = layer(&preset.params, preset.id.as_str(), true, 3 + at, true, &mut Found::new());
+        front = level(front, own, "", &mut used, &mut wrong);
+    }
+    front = level(front, Vec::new(), "", &mut used, &mut wrong);
+    names_used.extend(used.into_iter().map(|given| given.spelling));
+    for given in &front {
+        if let Some((member, _)) = given.name.0.split_once('.')
+            && group.pushers.iter().all(|other| other.name != member)
+        {
+            wrong.push((given.spelling.clone(), Problem::UnknownMember));
+        }
+    }
+    for problem in wrong {
+        if !found.contains(&problem) {
+            found.push(problem);
+        }
+    }
+    front
 }
 
 /// Rule 1: what is addressed to this member.
