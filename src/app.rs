@@ -46,6 +46,8 @@ const GRACE: Duration = Duration::from_secs(20);
 const STREAMS: u32 = 100;
 /// Tasks under way at a time whose parameters are large (32 KiB and more, sealed).
 const MOST_LARGE: usize = 16;
+/// The embedded database in the data folder.
+const DATABASE: &str = "fanfare.db";
 
 /// The machine's clock, or what was put right of it.
 #[derive(Debug, Default)]
@@ -102,7 +104,7 @@ pub struct App {
     /// By which other nodes know this one.
     name: String,
     // Held until the end: no other process works on this folder meanwhile.
-    _locks: Vec<File>,
+    _lock: Option<File>,
 }
 
 impl App {
@@ -119,7 +121,7 @@ impl App {
     /// # Errors
     /// As `start`.
     pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
-        let locks = prepare_data_dir(config)?;
+        let lock = prepare_data_dir(config)?;
         let stop_grace = tuning.stop_grace;
         let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {
@@ -156,7 +158,7 @@ impl App {
             let engine = engine.clone();
             async move { exchange.run(&engine).await }
         });
-        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _locks: locks })
+        Ok(Self { address, engine, workers, stop, serving, tidying, exchanging, name, _lock: lock })
     }
 
     /// Stops: takes no more requests, lets what runs end, hands the rest back, closes the database.
@@ -300,7 +302,7 @@ fn networks(entries: &[String]) -> Vec<IpNet> {
 fn location(config: &Config) -> Location {
     match &config.database_url {
         Some(url) => location_of(config, url.expose()),
-        None => sqlite(config, &config.data_dir.join("fanfare.db")),
+        None => sqlite(config, &config.data_dir.join(DATABASE)),
     }
 }
 
@@ -316,23 +318,25 @@ fn sqlite(config: &Config, file: &Path) -> Location {
 }
 
 /// Makes the data folder, and takes an embedded database for this process alone.
-fn prepare_data_dir(config: &Config) -> anyhow::Result<Vec<File>> {
+fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-    match (location(config), &config.database_url) {
-        (Location::Postgres { .. }, _) => Ok(Vec::new()),
-        (Location::Sqlite { .. }, None) => Ok(vec![lock(&folder.join("lock"), folder)?]),
-        // Servers with data folders of their own may be given the same file, and it may lie in the data folder of one.
-        (Location::Sqlite { file, .. }, Some(_)) => offline::lock_file_of(&file),
-    }
+    let Location::Sqlite { file, .. } = location(config) else { return Ok(None) };
+    let called = if config.database_url.is_some() { &file } else { folder };
+    Ok(Some(lock_database(&file, called)?))
 }
 
-/// Takes a lock file for this process; `what` is taken with it.
-fn lock(path: &Path, what: &Path) -> anyhow::Result<File> {
-    let lock = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+/// Takes a database file for this process, by a lock beside where it lies, whatever it is `called` and whoever is given it.
+fn lock_database(file: &Path, called: &Path) -> anyhow::Result<File> {
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let path = match real.file_name().is_some_and(|name| name == DATABASE) {
+        true => real.with_file_name("lock"),
+        false => real.with_added_extension("lock"),
+    };
+    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", what.display()),
+        Err(TryLockError::WouldBlock) => bail!("another fanfare runs on {}", called.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }

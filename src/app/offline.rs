@@ -1,7 +1,6 @@
 //! What is done to an installation's data without serving: a backup, a move to another database. Starts nothing, and
 //! makes neither a database nor a key where there is none.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail, ensure};
 
 use super::key::{key_file, present_key};
-use super::{location, location_of, lock};
+use super::{location, location_of, lock_database};
 use crate::config::Config;
 use crate::store::{self, Backup, Location, Moved, SecretKey};
 
@@ -71,7 +70,7 @@ pub async fn transfer(config: &Config, from: &str, to: Option<&str>) -> anyhow::
         (Location::Postgres { .. }, _) => bail!("both are PostgreSQL; pg_dump and psql move such a database"),
     };
     let key = key_in_force(config)?;
-    let _locks = lock_file_of(file)?;
+    let _lock = lock_database(file, file)?;
     store::transfer(&from, &to, &key).await
 }
 
@@ -86,15 +85,4 @@ pub(super) fn key_in_force(config: &Config) -> anyhow::Result<SecretKey> {
         let path = key_file(config);
         format!("there is no key: set secret_key, or put the key file of the installation at {}", path.display())
     })
-}
-
-/// Takes a database as a server takes it that finds it in its data folder, and as one that is given it by name.
-pub(super) fn lock_file_of(file: &Path) -> anyhow::Result<Vec<File>> {
-    // Where it lies, whatever it is called by.
-    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    let mut locks = vec![lock(&real.with_added_extension("lock"), file)?];
-    if real.file_name().is_some_and(|name| name == "fanfare.db") {
-        locks.push(lock(&real.with_file_name("lock"), file)?);
-    }
-    Ok(locks)
 }

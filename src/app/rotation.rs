@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 
 use super::key::{self, key_file, next_key_file, old_key_file};
-use super::{location, offline};
+use super::{location, lock_database, offline};
 use crate::config::Config;
 use crate::store::{self, Location, Rotated, SecretKey, Store, WrongKey};
 
@@ -35,13 +35,13 @@ pub enum NewKey {
 /// fails. The database is under the old key then, or the text says how to go on.
 pub async fn rotate_key(config: &Config, to: Option<SecretKey>) -> anyhow::Result<Rotation> {
     let at = location(config);
-    let _locks = match &at {
+    let _lock = match &at {
         Location::Sqlite { file, .. } => {
             // A lock file would be left behind where there is no database.
             ensure!(file.exists(), "there is no database at {}", file.display());
-            offline::lock_file_of(file)?
+            Some(lock_database(file, file)?)
         }
-        Location::Postgres { .. } => Vec::new(),
+        Location::Postgres { .. } => None,
     };
     let old = offline::key_in_force(config)?;
     let in_file = config.secret_key.is_none();

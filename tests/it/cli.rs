@@ -76,6 +76,11 @@ async fn a_second_server_that_is_given_the_first_one_s_own_database_is_refused()
     let by_name = by_name.with("FANFARE_SECRET_KEY", key.trim()).serve().await;
     let second = first.run(&["serve"]).await;
     assert!(second.err.contains("another fanfare runs on ./data"), "{}", second.err);
+    let linked = Program::new();
+    std::fs::create_dir(linked.folder().join("data")).unwrap();
+    std::os::unix::fs::symlink(&file, linked.folder().join("data/fanfare.db")).unwrap();
+    let second = linked.with("FANFARE_SECRET_KEY", key.trim()).run(&["serve"]).await;
+    assert!(second.err.contains("another fanfare runs on ./data"), "{}", second.err);
     assert_eq!(plain::get(by_name.address, "/readyz").await.status, 200);
 }
 

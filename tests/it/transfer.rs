@@ -6,7 +6,7 @@ use std::time::Instant;
 use fanfare::store::{Location, Moved, SecretKey, Store, transfer};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
 
@@ -255,6 +255,13 @@ async fn a_source_in_use_is_refused() {
     let told = try_migrate(&program, "sqlite:other.db", NOWHERE).await;
     assert_eq!(refused(&told), "another fanfare runs on other.db");
     assert_eq!(server.end("TERM").await.0, Some(0));
+    // Nor may any other program have it open.
+    let options = SqliteConnectOptions::new().filename(program.folder().join("data/fanfare.db"));
+    let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT * FROM task;").execute(&mut reader).await.unwrap();
+    let told = try_migrate(&program, "sqlite:data/fanfare.db", NOWHERE).await;
+    assert!(refused(&told).starts_with("data/fanfare.db is in use; stop the server first"), "{}", told.err);
+    reader.close().await.unwrap();
     let told = try_migrate(&program, "sqlite:data/fanfare.db", NOWHERE).await;
     assert!(refused(&told).starts_with("the target could not be reached: "), "{}", told.err);
 }
