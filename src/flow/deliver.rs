@@ -223,7 +223,7 @@ fn redacted(outcome: Outcome, redactor: &Redactor) -> Outcome {
 
 /// The first part of a text, whole characters only, without NUL, which PostgreSQL does not store.
 fn cut(text: &str) -> String {
-    let mut text = text.replace('\0', "\u{fffd}");
-    text.truncate(text.floor_char_boundary(KEPT_ANSWER));
-    text
+    let mut kept = text[..text.floor_char_boundary(KEPT_ANSWER)].replace('\0', "\u{fffd}");
+    kept.truncate(kept.floor_char_boundary(KEPT_ANSWER));
+    kept
 }

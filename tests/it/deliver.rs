@@ -16,6 +16,7 @@ both!(
     a_channel_that_answers_200_with_an_error_inside_has_failed,
     a_redirect_to_a_metadata_address_is_refused,
     of_a_gibibyte_the_status_counts_and_the_beginning_is_kept,
+    of_an_answer_full_of_nuls_no_more_is_kept,
     an_answer_that_is_no_text_is_kept_as_text,
     of_a_long_answer_two_kibibytes_are_kept,
     nobody_listens,
@@ -104,6 +105,15 @@ async fn of_a_gibibyte_the_status_counts_and_the_beginning_is_kept() {
     let task = scene.task(json!({})).await;
     assert_eq!(scene.state(&task).await, "succeeded");
     assert_eq!(text(&scene.ann.task(&task).await["attempt_log"][0]["response"]).len(), 2048);
+}
+
+async fn of_an_answer_full_of_nuls_no_more_is_kept() {
+    let scene = Scene::start().await;
+    scene.sink.script(vec![Play::Answer { status: 200, headers: vec![], body: vec![0; 5000] }]);
+    let task = scene.task(json!({})).await;
+    assert_eq!(scene.state(&task).await, "succeeded");
+    let kept = text(&scene.ann.task(&task).await["attempt_log"][0]["response"]);
+    assert_eq!(kept, "\u{fffd}".repeat(2048 / 3));
 }
 
 async fn an_answer_that_is_no_text_is_kept_as_text() {
