@@ -1,39 +1,17 @@
 //! What a push would come to, with every rule about it checked: the step that a push and its preview share.
 
 use super::{Caller, Engine};
-use crate::domain::id::PusherId;
 use crate::domain::pusher::Target;
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Lent, Plan, lent, resolve};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
-/// Follows the chains and resolves a call. Whether the caller may push has been checked.
+/// Resolves a call to a target whose chains have been followed. Whether the caller may push has been checked.
 ///
 /// # Errors
-/// If the chains lead nowhere, parameters are at fault, or a shared Pusher's secrets would go elsewhere than it sends
-/// them.
-pub async fn plan(
-    engine: &Engine,
-    caller: Option<&Caller>,
-    id: &PusherId,
-    call: &Call,
-    now: Timestamp,
-) -> Result<Plan> {
-    plan_for(engine, caller, &engine.target(id).await?, call, now)
-}
-
-/// The same for a target that has been followed already.
-///
-/// # Errors
-/// As `plan`.
-pub fn plan_for(
-    engine: &Engine,
-    caller: Option<&Caller>,
-    target: &Target,
-    call: &Call,
-    now: Timestamp,
-) -> Result<Plan> {
+/// If parameters are at fault, or a shared Pusher's secrets would go elsewhere than it sends them.
+pub fn plan(engine: &Engine, caller: Option<&Caller>, target: &Target, call: &Call, now: Timestamp) -> Result<Plan> {
     let plan = resolve(target, call, now)?;
     check_lent_secrets(engine, target, &plan, caller, now)?;
     Ok(plan)

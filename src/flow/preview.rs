@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::plan::plan_for;
+use super::plan::plan;
 use super::{Caller, Engine};
 use crate::domain::delivery::Outgoing;
 use crate::domain::id::{PusherId, time_ordered};
@@ -36,7 +36,7 @@ pub struct Previewed {
 pub async fn preview(engine: &Engine, caller: &Caller, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
     let now = engine.clock.now();
     let target = engine.target(id).await?;
-    let plan = plan_for(engine, Some(caller), &target, call, now)?;
+    let plan = plan(engine, Some(caller), &target, call, now)?;
     let deliveries = plan.deliveries.into_iter().enumerate();
     deliveries.map(|(at, delivery)| one(engine, delivery, &hidden_secrets(&target, at), now)).collect()
 }

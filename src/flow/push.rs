@@ -133,7 +133,7 @@ async fn plan(
     call: &Call,
     now: Timestamp,
 ) -> Result<(Accepted, Vec<NewTask>)> {
-    let plan = super::plan::plan(engine, caller, id, call, now).await?;
+    let plan = super::plan::plan(engine, caller, &engine.target(id).await?, call, now)?;
     let push_id = PushId::new(time_ordered(now.0, rand::random()));
     let fallback = plan.strategy == Strategy::Fallback && plan.deliveries.len() > 1;
     let mut tasks = Vec::with_capacity(plan.deliveries.len());
