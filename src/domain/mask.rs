@@ -43,32 +43,27 @@ pub fn mask_url(secret: &str) -> String {
 /// A value as it may be shown: as it is if the parameter is no secret. Of lists and objects every value is masked, keys
 /// are shown; null stays null.
 pub fn mask_value(spec: &ParamSpec, value: &Value) -> Value {
-    if spec.secret { mask_all(spec.kind, value) } else { value.clone() }
+    if spec.secret { mask_all(value, &|text| mask_text(spec.kind, text)) } else { value.clone() }
 }
 
 /// A value masked whatever it is, for where it is not known what it is.
 pub fn hide(value: &Value) -> Value {
-    mask_all(ParamType::String, value)
+    mask_all(value, &|text| mask_text(ParamType::String, text))
 }
 
 /// A value of which nothing is shown, not even its ends.
 pub fn blank(value: &Value) -> Value {
-    match value {
-        Value::Null => Value::Null,
-        Value::Array(items) => items.iter().map(blank).collect(),
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), blank(value))).collect(),
-        Value::String(_) | Value::Bool(_) | Value::Number(_) => Value::String(STARS.to_owned()),
-    }
+    mask_all(value, &|_| STARS.to_owned())
 }
 
-fn mask_all(kind: ParamType, value: &Value) -> Value {
+fn mask_all(value: &Value, mask: &dyn Fn(&str) -> String) -> Value {
     match value {
         Value::Null => Value::Null,
-        Value::String(text) => Value::String(mask_text(kind, text)),
+        Value::String(text) => Value::String(mask(text)),
         Value::Bool(_) | Value::Number(_) => Value::String(STARS.to_owned()),
-        Value::Array(items) => items.iter().map(|item| mask_all(kind, item)).collect(),
+        Value::Array(items) => items.iter().map(|item| mask_all(item, mask)).collect(),
         Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(key, value)| (key.clone(), mask_all(kind, value))).collect())
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), mask_all(value, mask))).collect())
         }
     }
 }

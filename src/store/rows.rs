@@ -40,7 +40,8 @@ macro_rules! newest_first {
 }
 pub(super) use newest_first;
 
-/// Most rows in one statement on SQLite, where each number of them has a text of its own, and most that are recorded at once.
+/// Most rows in one statement on SQLite, where each number of them has a text of its own, and most that are recorded at
+/// once.
 pub(super) const MOST_ROWS: usize = 64;
 
 /// A value in a row.

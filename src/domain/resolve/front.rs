@@ -30,12 +30,11 @@ impl<'a> Front<'a> {
         if content.is_some() || !has_content {
             return self.deal_as(content, tally, problems);
         }
-        let first = problems.len();
-        let pools = self.deal_by_own_names(chains, tally, problems);
         // Each way down tells of the same.
-        let found = problems.split_off(first);
+        let mut found = Vec::new();
+        let pools = self.deal_by_own_names(chains, tally, &mut found);
         for problem in found {
-            if !problems[first..].contains(&problem) {
+            if !problems.contains(&problem) {
                 problems.push(problem);
             }
         }
