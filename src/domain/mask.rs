@@ -40,10 +40,30 @@ pub fn mask_url(secret: &str) -> String {
     format!("{}://{host}{port}/{STARS}", url.scheme())
 }
 
-/// A value as it may be shown: as it is if the parameter is no secret. Of lists and objects every value is masked, keys
-/// are shown; null stays null.
+/// A value as it may be shown: as it is if the parameter is no secret, but for the password in an address. Of lists and
+/// objects every value is masked, keys are shown; null stays null.
 pub fn mask_value(spec: &ParamSpec, value: &Value) -> Value {
-    if spec.secret { mask_all(value, &|text| mask_text(spec.kind, text)) } else { value.clone() }
+    match value {
+        _ if spec.secret => mask_all(value, &|text| mask_text(spec.kind, text)),
+        Value::String(text) if spec.kind == ParamType::Url => Value::String(mask_password(text)),
+        _ => value.clone(),
+    }
+}
+
+/// An address with its password masked, `https://ann:****@example.com/`; whatever has none as it is. Where it cannot be
+/// told which part is the password, as with a host yet to be filled in, all is masked.
+fn mask_password(address: &str) -> String {
+    if !address.contains('@') {
+        return address.to_owned();
+    }
+    match parse_url(address) {
+        Some((url, _)) if url.password().is_none() => address.to_owned(),
+        Some((mut url, _)) => match url.set_password(Some(STARS)) {
+            Ok(()) => url.into(),
+            Err(()) => mask(address),
+        },
+        None => mask(address),
+    }
 }
 
 /// A value masked whatever it is, for where it is not known what it is.
@@ -86,12 +106,17 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Collects the secrets among a delivery's parameters: each as it is and as it looks percent-encoded, in JSON, in
+    /// Collects the secrets among a delivery's parameters, those that its Service declares and those of the names
+    /// given besides, of which nothing is to be shown: each as it is and as it looks percent-encoded, in JSON, in
     /// HTML, in hexadecimal, and in base64, alone or inside something longer. Of a secret URL, path and query are looked
     /// for as well, since channels repeat them without the host; of any other URL, the password; of a longer text, what
     /// looks like a token in it.
-    pub fn new(service: &ServiceSpec, params: &Params) -> Self {
+    pub fn new<'a>(service: &ServiceSpec, params: &Params, others: impl IntoIterator<Item = &'a String>) -> Self {
         let mut patterns = Vec::new();
+        for value in others.into_iter().filter_map(|name| params.get(name)) {
+            collect(ParamType::String, value, &mut patterns);
+        }
+        patterns.iter_mut().for_each(|(_, mask)| STARS.clone_into(mask));
         for spec in &service.params {
             match params.get(&spec.name) {
                 Some(value) if spec.secret => collect(spec.kind, value, &mut patterns),

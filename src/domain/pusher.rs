@@ -98,6 +98,17 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// The Service that the delivery at a place in the plan goes through.
+    pub fn service(&self, position: usize) -> Option<&ServiceSpec> {
+        let chain = match self {
+            Self::Single(chain) => Some(chain),
+            Self::Group { chains, .. } => chains.get(position),
+        };
+        chain.map(|chain| &*chain.service)
+    }
+}
+
 /// Anything that can be pushed to.
 #[derive(Debug, Clone)]
 pub enum Pusher {

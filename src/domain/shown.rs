@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::group::{position, target};
 use super::mask::{hide, mask_value};
 use super::modifier::{AT, DELAY, Name};
-use super::params::{Params, ServiceSpec};
+use super::params::{ParamType, Params, ServiceSpec};
 use super::pusher::{Group, Preset, Target};
 
 /// The predefined parameters of a Preset without its secrets. `target` is what a push to it is aimed at; without one,
@@ -13,16 +13,10 @@ use super::pusher::{Group, Preset, Target};
 pub fn params_of_preset(preset: &Preset, target: Option<&Target>) -> Params {
     let mut shown = preset.params.clone();
     for (given, value) in &mut shown {
-        let reached = match (target, Name::parse_dotted(given)) {
-            (Some(Target::Single(chain)), Ok(_)) => {
-                Name::parse(given).map(|name| vec![(&*chain.service, name)]).unwrap_or_default()
-            }
-            (Some(Target::Group { group, chains, .. }), Ok(name)) => {
-                let dealt = dealt(group, &name).into_iter();
-                dealt.filter_map(|(at, name)| Some((&*chains.get(at)?.service, name))).collect()
-            }
-            _ => Vec::new(),
-        };
+        let reached: Vec<_> = target.map_or_else(Vec::new, |target| {
+            let places = reached(target, given).places.into_iter();
+            places.filter_map(|(at, name)| Some((target.service(at)?, name))).collect()
+        });
         *value = as_shown(value, &reached);
     }
     shown
@@ -32,10 +26,7 @@ pub fn params_of_preset(preset: &Preset, target: Option<&Target>) -> Params {
 pub fn group_for_others(group: &Group, target: Option<&Target>) -> Group {
     let mut shown = group.clone();
     for (at, member) in shown.pushers.iter_mut().enumerate() {
-        let service = match target {
-            Some(Target::Group { chains, .. }) => chains.get(at).map(|chain| &*chain.service),
-            _ => None,
-        };
+        let service = target.and_then(|target| target.service(at));
         for (given, value) in &mut member.params {
             let reached: Vec<_> = service.zip(Name::parse(given).ok()).into_iter().collect();
             *value = as_shown(value, &reached);
@@ -44,8 +35,36 @@ pub fn group_for_others(group: &Group, target: Option<&Target>) -> Group {
     shown
 }
 
+/// Where a name may get.
+#[derive(Default)]
+pub(super) struct Reached<'a> {
+    /// Whether it is a modifier's.
+    pub fills: bool,
+    /// The deliveries, by their places in the plan, and what it is called there.
+    pub places: Vec<(usize, Name<'a>)>,
+}
+
+/// Where a name gets that a Preset above all members gives, or one of a target without members.
+pub(super) fn reached<'a>(target: &'a Target, given: &'a str) -> Reached<'a> {
+    match target {
+        Target::Single(_) => reached_at(0, given),
+        Target::Group { group, .. } => Name::parse_dotted(given).map_or_else(
+            |_| Reached::default(),
+            |name| Reached { fills: name.hole.is_some(), places: dealt(group, &name) },
+        ),
+    }
+}
+
+/// Where a name gets that is given for one delivery.
+pub(super) fn reached_at(position: usize, given: &str) -> Reached<'_> {
+    Name::parse(given).map_or_else(
+        |_| Reached::default(),
+        |name| Reached { fills: name.hole.is_some(), places: vec![(position, name)] },
+    )
+}
+
 /// The members that a name in front of a Group may reach, by their places, and what it is called there.
-pub(super) fn dealt<'a>(group: &'a Group, name: &Name<'a>) -> Vec<(usize, Name<'a>)> {
+fn dealt<'a>(group: &'a Group, name: &Name<'a>) -> Vec<(usize, Name<'a>)> {
     if let Some((member, inner)) = name.split_member() {
         return position(&group.pushers, member).map(|at| (at, inner)).into_iter().collect();
     }
@@ -63,15 +82,17 @@ pub(super) fn dealt<'a>(group: &'a Group, name: &Name<'a>) -> Vec<(usize, Name<'
 
 /// A value as it may be shown, by where it may end up. What no Service knows may be a secret under a mistyped name.
 fn as_shown(value: &Value, reached: &[(&ServiceSpec, Name<'_>)]) -> Value {
-    let secret = reached.iter().find_map(|(service, name)| {
-        let spec = service.param(&name.base).filter(|spec| spec.secret)?;
-        Some((spec, name.hole.is_some()))
-    });
-    match secret {
-        Some((_, true)) => hide(value),
+    let declared =
+        || reached.iter().filter_map(|(service, name)| Some((service.param(&name.base)?, name.hole.is_some())));
+    let says_most =
+        declared().find(|(spec, _)| spec.secret).or_else(|| declared().find(|(spec, _)| spec.kind == ParamType::Url));
+    match says_most {
+        Some((spec, true)) if spec.secret => hide(value),
+        // It may be where the address has its password.
+        Some((_, true)) if value.as_str().is_some_and(|part| part.contains(['@', ':'])) => hide(value),
         Some((spec, false)) => mask_value(spec, value),
-        None if reached.iter().any(|(service, name)| is_known(service, &name.base)) => value.clone(),
-        None => hide(value),
+        _ if reached.iter().any(|(service, name)| is_known(service, &name.base)) => value.clone(),
+        _ => hide(value),
     }
 }
 

@@ -84,6 +84,18 @@ fn of_a_preset_its_secrets_are_masked_and_what_fills_them() {
 }
 
 #[test]
+fn what_may_be_a_password_in_an_address_is_not_shown() {
+    let endpoint = ParamSpec::plain("endpoint", ParamType::Url);
+    let service = ServiceSpec { id: "s".to_owned(), accepts_any: false, params: vec![endpoint] };
+    let target = Target::Single(Chain { presets: Vec::new(), service: Arc::new(service) });
+    let given =
+        preset(json!({ "endpoint": "https://ann:pass@h/<_0><_1>", "_endpoint": "ann:pass", "_endpoint_1": "/path" }));
+    let shown =
+        json!({ "endpoint": "https://ann:****@h/%3C_0%3E%3C_1%3E", "_endpoint": "****", "_endpoint_1": "/path" });
+    assert_eq!(Value::Object(params_of_preset(&given, Some(&target))), shown);
+}
+
+#[test]
 fn what_no_service_knows_may_be_a_secret() {
     let given = preset(json!({ "kye": KEY, "n": 5, "list": [KEY] }));
     let hidden = json!({ "kye": MASKED, "n": "****", "list": [MASKED] });

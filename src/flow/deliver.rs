@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::domain::delivery::{Answer, Outcome, SendFailure};
 use crate::domain::mask::Redactor;
-use crate::domain::params::Params;
 use crate::domain::retry::{Next, next};
 use crate::domain::time::Timestamp;
 use crate::flow::Engine;
 use crate::flow::mails::{self, Written};
+use crate::flow::payload::Payload;
 use crate::service::{RenderEnv, Service};
 use crate::store::{Attempt, Claimed, Finish, FinishState};
 
@@ -48,10 +48,10 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
         return never(task, "service_unknown", "the Service is no longer there");
     };
     let opened = engine.store.sealer().open(task.id.as_str(), &task.payload).ok();
-    let Some(params) = opened.and_then(|text| serde_json::from_str::<Params>(&text).ok()) else {
+    let Some(Payload { params, secrets }) = opened.and_then(|text| Payload::read(&text)) else {
         return never(task, "task_unreadable", "the task's parameters cannot be opened");
     };
-    let redactor = Redactor::new(&service.spec, &params);
+    let redactor = Redactor::new(&service.spec, &params, &secrets);
     let env = RenderEnv { now, delivery_id: task.id.as_str(), random: rand::random() };
     let outgoing = match service.render(&params, &env) {
         Ok(outgoing) => outgoing,

@@ -16,6 +16,7 @@ pub mod mails;
 mod meter;
 pub mod nodes;
 pub mod password;
+mod payload;
 pub mod plan;
 pub mod preview;
 pub mod push;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::idempotency::Once;
 use super::meter::{self, Spent};
+use super::payload::Payload;
 use super::pushers::owner;
 use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
@@ -15,7 +16,7 @@ use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::permission::Action;
 use crate::domain::pusher::{Pusher, Strategy};
 use crate::domain::refusal::Refusal;
-use crate::domain::resolve::{Call, Delivery};
+use crate::domain::resolve::{Call, Delivery, unmarked_secrets};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
@@ -133,7 +134,8 @@ async fn plan(
     call: &Call,
     now: Timestamp,
 ) -> Result<(Accepted, Vec<NewTask>)> {
-    let plan = super::plan::plan(engine, caller, &engine.target(id).await?, call, now)?;
+    let target = engine.target(id).await?;
+    let plan = super::plan::plan(engine, caller, &target, call, now)?;
     let push_id = PushId::new(time_ordered(now.0, rand::random()));
     let fallback = plan.strategy == Strategy::Fallback && plan.deliveries.len() > 1;
     let mut tasks = Vec::with_capacity(plan.deliveries.len());
@@ -148,7 +150,8 @@ async fn plan(
             state,
             run_at: delivery.due,
         });
-        tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, delivery, now)? });
+        let secrets = unmarked_secrets(&target, position);
+        tasks.push(NewTask { fallback, state, ..task(engine, holder, id, task_id, (delivery, secrets), now)? });
     }
     Ok((Accepted { push_id, tasks: accepted, ignored: plan.ignored, replayed: false }, tasks))
 }
@@ -158,7 +161,7 @@ fn task(
     holder: &str,
     pusher_id: &PusherId,
     id: TaskId,
-    delivery: Delivery,
+    (delivery, secrets): (Delivery, Vec<String>),
     now: Timestamp,
 ) -> Result<NewTask> {
     let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
@@ -168,7 +171,7 @@ fn task(
     let host = service.destination(&params).map_err(|problem| {
         Error::Refused(Refusal::NotRenderable { member: name.clone(), reason: problem.to_string() })
     })?;
-    let text = serde_json::to_string(&params).map_err(|e| Error::Broken(e.into()))?;
+    let text = Payload { params, secrets }.write()?;
     Ok(NewTask {
         owner: AccountId::new(holder),
         pusher_id: pusher_id.clone(),

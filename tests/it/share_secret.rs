@@ -1,8 +1,10 @@
 //! The secrets of a shared Pusher: used by everybody, read by its owner alone, and sent nowhere but where it sends them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::support::client::{Answer, Client};
+use crate::support::client::{Answer, Client, text};
 use crate::support::http_sink::{HttpSink, Play};
 use crate::support::scene::Scene;
 use crate::support::world::{World, both, task_id, webhook, with};
@@ -13,6 +15,8 @@ both!(
     a_token_that_only_reads_sees_masks,
     what_is_built_on_a_secret_does_not_show_it,
     a_channel_that_repeats_the_secret_tells_nobody,
+    a_channel_that_repeats_another_member_s_secret_tells_nobody,
+    a_password_in_an_address_is_shown_to_its_owner_alone,
     a_secret_is_sent_nowhere_else,
     a_secret_in_a_group_is_sent_nowhere_else,
     a_secret_that_fills_a_placeholder_is_sent_nowhere_else,
@@ -133,6 +137,60 @@ async fn a_channel_that_repeats_the_secret_tells_nobody() {
             assert!(!shows(&answer));
         }
     }
+}
+
+async fn a_channel_that_repeats_another_member_s_secret_tells_nobody() {
+    let scene = Scene::of(World::builder().retry_waits_ms(&[])).await;
+    let bob = scene.world.user("bob").await;
+    let other = HttpSink::start().await;
+    let members = json!([
+        { "name": "n", "base_pusher": "ntfy", "params": { "topic": "t", "server": other.url() } },
+        { "name": "w", "base_pusher": "webhook", "params": webhook(&scene.sink) },
+    ]);
+    let map = json!({ "key": ["n.token", "w._auth_1"] });
+    let group = scene.ann.group(json!({ "pushers": members, "param_map": map })).await;
+    scene.ann.share("group", &group).await;
+    for predefined in [json!({ "token": SECRET }), json!({ "key": SECRET, "w.auth": "Key <_1>" })] {
+        let id = scene.ann.preset(&group, predefined).await;
+        scene.ann.share("preset", &id).await;
+        let own = bob.preset(&id, json!({})).await;
+        for status in [200, 400] {
+            let echo = json!({ "message": format!("bad key {SECRET}, in full: Key {SECRET}") }).to_string();
+            scene.sink.script(vec![Play::json(status, &echo)]);
+            let pushed = bob.pushed(&own, json!({ "content": "c" })).await;
+            scene.world.settle().await;
+            let task = text(&pushed["tasks"][1]["task_id"]).to_owned();
+            let answer = bob.get(&format!("/task/{task}/")).await;
+            assert!(answer.data()["attempt_log"].to_string().contains("bad key ****"), "{}", answer.body);
+            assert!(!shows(&answer), "{}", answer.body);
+        }
+    }
+}
+
+async fn a_password_in_an_address_is_shown_to_its_owner_alone() {
+    let scene = Scene::start().await;
+    let endpoint = scene.sink.url().replace("://", &format!("://ann:{SECRET}@"));
+    let id = scene.ann.preset("webhook", json!({ "endpoint": endpoint })).await;
+    scene.ann.share("preset", &id).await;
+    assert!(shows(&scene.ann.get(&format!("/preset/{id}/")).await));
+    for client in strangers(&scene.world).await {
+        let answer = client.get(&format!("/preset/{id}/")).await;
+        assert!(
+            text(&answer.data()["params"]["endpoint"]).starts_with("http://ann:****@127.0.0.1:"),
+            "{}",
+            answer.body
+        );
+        assert!(!shows(&answer));
+    }
+    for client in [&scene.ann, &scene.world.user("bob").await] {
+        let answer = client.post(&format!("/pusher/{id}/preview/"), json!({ "content": "x" })).await;
+        assert!(text(&answer.data()["tasks"][0]["request"]["url"]).starts_with("http://ann:****@"), "{}", answer.body);
+        assert!(!shows(&answer));
+    }
+    scene.ann.pushed(&id, json!({ "content": "x" })).await;
+    let arrived = scene.sink.next().await;
+    let credentials = STANDARD.encode(format!("ann:{SECRET}"));
+    assert_eq!(arrived.header("authorization"), Some(&*format!("Basic {credentials}")));
 }
 
 async fn a_secret_is_sent_nowhere_else() {

@@ -13,7 +13,7 @@ fn redactor(kind: ParamType, value: Value) -> Redactor {
     let service = ServiceSpec { id: "s".into(), accepts_any: false, params };
     let mut given = Params::from_iter([("title".to_owned(), json!("a title in clear"))]);
     given.insert("key".into(), value);
-    Redactor::new(&service, &given)
+    Redactor::new(&service, &given, [])
 }
 
 #[test]
@@ -56,6 +56,22 @@ fn only_secret_values_are_masked_whatever_their_type() {
     );
     assert_eq!(masked(ParamType::List, json!(["+4912345", ["x"]])), json!(["****", ["****"]]));
     assert_eq!(mask_value(&spec("p", ParamType::String, false), &json!("in clear")), json!("in clear"));
+}
+
+#[test]
+fn of_an_address_that_is_no_secret_the_password_is_masked() {
+    let endpoint = spec("endpoint", ParamType::Url, false);
+    for (given, shown) in [
+        ("https://example.com/a?b=c", "https://example.com/a?b=c"),
+        ("https://example.com/@ann", "https://example.com/@ann"),
+        ("https://ann@example.com", "https://ann@example.com"),
+        ("https://ann:pass@example.com:8443/a?b=c", "https://ann:****@example.com:8443/a?b=c"),
+        ("https://:pass@example.com/", "https://:****@example.com/"),
+        ("https://ann:<_0>@example.com/", "https://ann:****@example.com/"),
+        ("https://ann:pass@<_0>/", "htt****0>/"),
+    ] {
+        assert_eq!(mask_value(&endpoint, &json!(given)), shown);
+    }
 }
 
 #[test]
@@ -115,7 +131,7 @@ fn a_password_in_an_address_that_is_no_secret_is_struck_out() {
     let params = vec![spec("endpoint", ParamType::Url, false)];
     let service = ServiceSpec { id: "s".into(), accepts_any: false, params };
     let given = Params::from_iter([("endpoint".to_owned(), json!("https://ann:hunter%202@example.org/path"))]);
-    let redactor = Redactor::new(&service, &given);
+    let redactor = Redactor::new(&service, &given, []);
     assert_eq!(redactor.redact("/path of ann with hunter 2, hunter%202"), "/path of ann with ****, ****");
     assert!(!redactor.redact(&STANDARD.encode("ann:hunter 2")).contains("aHVudGVy"));
 }

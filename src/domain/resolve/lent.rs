@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 
 use super::{Call, Delivery, Source, resolve_anyway};
 use crate::domain::id::{AccountId, PusherId};
-use crate::domain::modifier::Name;
-use crate::domain::params::{Params, ServiceSpec};
+use crate::domain::params::Params;
 use crate::domain::pusher::{Chain, Group, Preset, Target};
-use crate::domain::shown::dealt;
+use crate::domain::shown::{Reached, reached, reached_at};
 use crate::domain::time::Timestamp;
 
 /// A shared Pusher whose secrets a delivery carries, though others than its owner had a say in the delivery.
@@ -98,50 +97,35 @@ pub fn hidden_secrets(target: &Target, position: usize) -> BTreeSet<String> {
     levels(target, position).flat_map(|level| hidden(target, position, &level)).map(|hidden| hidden.param).collect()
 }
 
+/// Those of them that their Service does not take for secrets: a channel that repeats what it was sent would show them.
+pub fn unmarked_secrets(target: &Target, position: usize) -> Vec<String> {
+    // Only what is dealt out to members gets where it is not known for what it is.
+    if !levels(target, position).any(|level| level.above_members) {
+        return Vec::new();
+    }
+    hidden_secrets(target, position).into_iter().filter(|name| !is_secret(target, position, name)).collect()
+}
+
+fn is_secret(target: &Target, position: usize, param: &str) -> bool {
+    target.service(position).and_then(|service| service.param(param)).is_some_and(|spec| spec.secret)
+}
+
 fn hidden(target: &Target, position: usize, level: &Level<'_>) -> Vec<Hidden> {
-    let is_secret = |at: usize, name: &Name<'_>| {
-        service(target, at).and_then(|service| service.param(&name.base)).is_some_and(|spec| spec.secret)
-    };
     let mut found = Vec::new();
     for (given, _) in level.params.iter().filter(|(_, value)| !value.is_null()) {
-        let (fills, reached) = reached(target, position, level, given);
-        if !reached.iter().any(|(at, name)| is_secret(*at, name)) {
+        let Reached { fills, places } =
+            if level.above_members { reached(target, given) } else { reached_at(position, given) };
+        if !places.iter().any(|(at, name)| is_secret(target, *at, &name.base)) {
             continue;
         }
-        for (at, name) in reached.into_iter().filter(|(at, _)| *at == position) {
+        for (at, name) in places.into_iter().filter(|(at, _)| *at == position) {
             let fills = fills || name.hole.is_some();
-            if fills || !is_secret(at, &name) {
+            if fills || !is_secret(target, at, &name.base) {
                 found.push(Hidden { param: name.base.into_owned(), fills });
             }
         }
     }
     found
-}
-
-/// Whether a name that a level gives is a modifier's, and where it may go: to which places, and what it is called there.
-fn reached<'a>(
-    target: &'a Target,
-    position: usize,
-    level: &Level<'_>,
-    given: &'a str,
-) -> (bool, Vec<(usize, Name<'a>)>) {
-    match target {
-        Target::Group { group, .. } if level.above_members => match Name::parse_dotted(given) {
-            Ok(name) => (name.hole.is_some(), dealt(group, &name)),
-            Err(_) => (false, Vec::new()),
-        },
-        _ => match Name::parse(given) {
-            Ok(name) => (name.hole.is_some(), vec![(position, name)]),
-            Err(_) => (false, Vec::new()),
-        },
-    }
-}
-
-fn service(target: &Target, position: usize) -> Option<&ServiceSpec> {
-    match target {
-        Target::Single(chain) => Some(&chain.service),
-        Target::Group { chains, .. } => chains.get(position).map(|chain| &*chain.service),
-    }
 }
 
 /// The levels from the Pusher called down to the one above the Service.

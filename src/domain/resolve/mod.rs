@@ -27,7 +27,7 @@ use super::time::Timestamp;
 use finish::{Finished, finish};
 use front::Front;
 use layers::CONTENT;
-pub use lent::{Lent, hidden_secrets, lent};
+pub use lent::{Lent, hidden_secrets, lent, unmarked_secrets};
 use pool::{Faults, Origin, Pool};
 use serde_json::Value;
 use std::collections::BTreeSet;
