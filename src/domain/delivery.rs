@@ -71,7 +71,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Why no answer came. The Service's id is put before the code.
+/// Why no answer came, or not all of it. The Service's id is put before the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendFailure {
     /// A stable word: `timeout`, `connect_failed`, `dns_failed`, `tls_failed`, `address_refused`, `redirect_refused`,
@@ -84,6 +84,8 @@ pub struct SendFailure {
     pub retry: bool,
     /// The status that came with it, if any.
     pub status: Option<u16>,
+    /// What had come of an HTTP answer when it broke off.
+    pub begun: Option<Box<Answer>>,
 }
 
 /// What became of one attempt.

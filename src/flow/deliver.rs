@@ -59,6 +59,10 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
     };
     match engine.sender.send(outgoing).await {
         Ok(answer) => judged(&service, answer, now, &redactor),
+        // A refusal is one, however it ends.
+        Err(SendFailure { begun: Some(answer), .. }) if !service.takes(answer.status) => {
+            judged(&service, *answer, now, &redactor)
+        }
         Err(failure) => failed(&service, &failure, &redactor),
     }
 }

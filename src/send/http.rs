@@ -1,6 +1,7 @@
 //! One HTTP attempt: checks the address, sends, follows the few redirects that are safe, reads a bounded answer. Does
 //! not judge the answer.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,16 +69,20 @@ impl HttpSender {
     pub(super) async fn send(&self, request: Request) -> Result<Answer, SendFailure> {
         let deadline = Instant::now() + self.config.attempt_timeout;
         let prepared = prepare(request)?;
-        let mut status = None;
+        let mut begun = None;
         // On the heap, or all of what an exchange is would be moved into the timeout.
         let exchange = Box::pin(async {
             let response = self.final_response(prepared).await?;
-            status = Some(response.status().as_u16());
-            read(response, self.config.max_answer).await
+            let answer = begun.insert(head(&response));
+            read(response, self.config.max_answer, &mut answer.body).await?;
+            Ok(mem::take(answer))
         });
         let ended = timeout_at(deadline, exchange).await;
         let ended = ended.unwrap_or_else(|_| Err(timed_out(self.config.attempt_timeout)));
-        ended.map_err(|failure| SendFailure { status, ..failure })
+        ended.map_err(|failure| {
+            let status = begun.as_ref().map(|answer| answer.status);
+            SendFailure { status, begun: begun.map(Box::new), ..failure }
+        })
     }
 
     /// The first response that is not a redirect to follow. Only a GET follows any: repeating another method elsewhere
@@ -220,20 +225,22 @@ fn redirect_refused(why: &str) -> SendFailure {
     lasting("redirect_refused", format!("The host answered with a redirect that {why}."))
 }
 
-/// Reads the answer up to `limit` bytes of body. A longer one is cut there and the rest is never fetched: the status
-/// still counts, and a rule that needs the whole body sees it cut.
-async fn read(mut response: Response, limit: usize) -> Result<Answer, SendFailure> {
-    let status = response.status().as_u16();
-    let headers = response.headers().iter();
-    let headers = headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-    let mut body = Vec::new();
+/// The answer before its body.
+fn head(response: &Response) -> Answer {
+    let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    Answer { status: response.status().as_u16(), headers, body: Vec::new() }
+}
+
+/// Reads up to `limit` bytes of the body. A longer one is cut there and the rest is never fetched: the status still
+/// counts, and a rule that needs the whole body sees it cut.
+async fn read(mut response: Response, limit: usize, body: &mut Vec<u8>) -> Result<(), SendFailure> {
     while body.len() < limit {
         match response.chunk().await.map_err(|error| explain(&error.without_url()))? {
             Some(chunk) => body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]),
             None => break,
         }
     }
-    Ok(Answer { status, headers, body })
+    Ok(())
 }
 
 fn text(value: &HeaderValue) -> String {

@@ -111,12 +111,12 @@ impl Sender {
 
 /// A failure that another attempt may get past.
 fn passing(code: &'static str, message: impl Into<String>) -> SendFailure {
-    SendFailure { code, message: message.into(), retry: true, status: None }
+    SendFailure { code, message: message.into(), retry: true, status: None, begun: None }
 }
 
 /// A failure that every attempt would meet.
 fn lasting(code: &'static str, message: impl Into<String>) -> SendFailure {
-    SendFailure { code, message: message.into(), retry: false, status: None }
+    SendFailure { code, message: message.into(), retry: false, status: None, begun: None }
 }
 
 fn timed_out(limit: Duration) -> SendFailure {

@@ -90,10 +90,7 @@ impl Service {
     pub fn judge(&self, answer: &Answer, now: Timestamp) -> Outcome {
         let rules = &self.response;
         let read = Read::new(answer);
-        let status_fits = match &rules.status {
-            Some(statuses) => statuses.contains(&answer.status),
-            None => (200..300).contains(&answer.status),
-        };
+        let status_fits = self.takes(answer.status);
         if status_fits && rules.success.iter().all(|rule| read.meets(rule)) {
             return Outcome::Sent;
         }
@@ -106,6 +103,14 @@ impl Service {
             Outcome::Later { code, message, after: rules.after(&read, channel_code, now) }
         } else {
             Outcome::Never { code, message }
+        }
+    }
+
+    /// Whether a status is one of success, as far as a status can tell.
+    pub fn takes(&self, status: u16) -> bool {
+        match &self.response.status {
+            Some(statuses) => statuses.contains(&status),
+            None => (200..300).contains(&status),
         }
     }
 

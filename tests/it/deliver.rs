@@ -15,6 +15,7 @@ both!(
     every_way_to_fail_has_its_code,
     a_channel_that_answers_200_with_an_error_inside_has_failed,
     a_redirect_to_a_metadata_address_is_refused,
+    a_refusal_that_breaks_off_is_one,
     of_a_gibibyte_the_status_counts_and_the_beginning_is_kept,
     of_an_answer_full_of_nuls_no_more_is_kept,
     an_answer_that_is_no_text_is_kept_as_text,
@@ -46,9 +47,9 @@ async fn every_way_to_fail_has_its_code() {
     let scene = Scene::of(World::builder().retry_waits_ms(&[]).hasty()).await;
     for (play, expected, status) in [
         (Play::Hang, "webhook:timeout", Value::Null),
-        (Play::Trickle, "webhook:timeout", json!(200)),
+        (Play::Trickle(200), "webhook:timeout", json!(200)),
         (Play::CloseEarly, "webhook:connection_lost", Value::Null),
-        (Play::CloseInBody, "webhook:connection_lost", json!(200)),
+        (Play::CloseInBody(200), "webhook:connection_lost", json!(200)),
         (Play::status(301).with_header("location", "/elsewhere"), "webhook:http_301", json!(301)),
         (Play::status(400), "webhook:http_400", json!(400)),
         (Play::status(403), "webhook:http_403", json!(403)),
@@ -97,6 +98,24 @@ async fn a_redirect_to_a_metadata_address_is_refused() {
     assert_eq!(scene.state(&task).await, "failed");
     assert_eq!(code(&scene.ann.task(&task).await), "webhook:redirect_refused");
     assert_eq!(scene.sink.requests().len(), 1, "no second attempt");
+}
+
+async fn a_refusal_that_breaks_off_is_one() {
+    let scene = Scene::of(World::builder().retry_waits_ms(&[]).hasty()).await;
+    for (play, status, outcome) in [
+        (Play::CloseInBody(400), 400, "never"),
+        (Play::Trickle(403), 403, "never"),
+        (Play::CloseInBody(503), 503, "later"),
+    ] {
+        scene.sink.script(vec![play]);
+        let task = scene.task(json!({})).await;
+        assert_eq!(scene.state(&task).await, "failed");
+        let task = scene.ann.task(&task).await;
+        let attempt = &task["attempt_log"][0];
+        assert_eq!(code(&task), format!("webhook:http_{status}"));
+        assert_eq!((&attempt["status"], &attempt["outcome"]), (&json!(status), &json!(outcome)));
+        assert!(text(&attempt["response"]).starts_with(if status == 403 { "x" } else { "half" }), "{attempt}");
+    }
 }
 
 async fn of_a_gibibyte_the_status_counts_and_the_beginning_is_kept() {

@@ -92,7 +92,7 @@ fn echoes() -> Vec<Play> {
     plays.push(Play::status(302).with_header("location", &format!("https://elsewhere.example/?next={percent}")));
     plays.push(Play::status(500).with_header("x-echo", &percent).with_header("retry-after", &percent));
     plays.push(Play::CloseEarly);
-    plays.push(Play::CloseInBody);
+    plays.push(Play::CloseInBody(200));
     plays
 }
 

@@ -206,7 +206,7 @@ async fn a_host_that_hangs_ends_in_a_timeout() {
 #[tokio::test]
 async fn a_body_that_trickles_ends_in_a_timeout() {
     let sink = HttpSink::start().await;
-    sink.script(vec![Play::Trickle]);
+    sink.script(vec![Play::Trickle(200)]);
     let begun = Instant::now();
     let failure = get(&hasty(), sink.url()).await.unwrap_err();
     assert_eq!((told(&failure), failure.status), (("timeout", true), Some(200)));
@@ -234,7 +234,7 @@ async fn of_a_huge_answer_the_beginning_is_kept_and_the_status_counts() {
 #[tokio::test]
 async fn nothing_is_read_past_the_limit() {
     let sink = HttpSink::start().await;
-    sink.script(vec![Play::Trickle]);
+    sink.script(vec![Play::Trickle(200)]);
     let sender = Sender::new(SenderConfig { max_answer: 3, attempt_timeout: ATTEMPT, ..config() }).unwrap();
     assert_eq!(get(&sender, sink.url()).await.unwrap().body, b"xxx");
 }
@@ -252,7 +252,7 @@ async fn an_answer_as_long_as_the_limit_is_whole() {
 #[tokio::test]
 async fn a_connection_that_ends_too_early_is_lost() {
     let sink = HttpSink::start().await;
-    sink.script(vec![Play::CloseEarly, Play::CloseInBody]);
+    sink.script(vec![Play::CloseEarly, Play::CloseInBody(200)]);
     let failure = get(&sender(), sink.url()).await.unwrap_err();
     assert_eq!((told(&failure), failure.status), (("connection_lost", true), None));
     let failure = get(&sender(), sink.url()).await.unwrap_err();

@@ -248,7 +248,8 @@ fn texts_for_people_are_one_short_line() {
 #[test]
 fn failures_keep_their_word() {
     let service = with("");
-    let failure = |retry| SendFailure { code: "timeout", message: "no answer\nin time".into(), retry, status: None };
+    let failure =
+        |retry| SendFailure { code: "timeout", message: "no answer\nin time".into(), retry, status: None, begun: None };
     assert_eq!(spell(service.failure(&failure(true))), "later t:timeout no answer in time");
     assert_eq!(spell(service.failure(&failure(false))), "never t:timeout no answer in time");
 }

@@ -21,16 +21,16 @@ pub enum Play {
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// Never answers.
     Hang,
-    /// Answers 200 and then sends a byte of the body every few milliseconds, without end.
-    Trickle,
+    /// Answers with a status and then sends a byte of the body every few milliseconds, without end.
+    Trickle(u16),
     /// Answers 200 with a gibibyte.
     Huge,
     /// Answers 302 to this address.
     Redirect(String),
     /// Hangs up instead of answering.
     CloseEarly,
-    /// Answers 200, promises more than it sends, and hangs up.
-    CloseInBody,
+    /// Answers with a status, promises more than it sends, and hangs up.
+    CloseInBody(u16),
     /// Does the other after a while.
     After(Duration, Box<Play>),
 }
@@ -265,8 +265,8 @@ async fn perform(play: Play, stream: &mut (impl AsyncWrite + Unpin)) -> io::Resu
         Play::Answer { status, headers, body } => answer(stream, status, &headers, &body).await?,
         Play::Redirect(to) => answer(stream, 302, &[("location".to_owned(), to)], b"").await?,
         Play::Hang => std::future::pending().await,
-        Play::Trickle => {
-            head(stream, 200, &[], 1 << 20).await?;
+        Play::Trickle(status) => {
+            head(stream, status, &[], 1 << 20).await?;
             loop {
                 stream.write_all(b"x").await?;
                 stream.flush().await?;
@@ -280,8 +280,8 @@ async fn perform(play: Play, stream: &mut (impl AsyncWrite + Unpin)) -> io::Resu
             }
         }
         Play::CloseEarly => return Ok(false),
-        Play::CloseInBody => {
-            head(stream, 200, &[], 100).await?;
+        Play::CloseInBody(status) => {
+            head(stream, status, &[], 100).await?;
             stream.write_all(b"half").await?;
             stream.flush().await?;
             return Ok(false);
