@@ -12,6 +12,9 @@ use crate::domain::id::{PushId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
+/// Most steps of `fallback` Groups in one commit: each takes several statements, and claims wait for the writer meanwhile.
+const MOST_STEPS: usize = 32;
+
 /// How an attempt ended, to be recorded.
 #[derive(Debug, Clone)]
 pub struct Finish {
@@ -113,16 +116,17 @@ impl Store {
     /// # Errors
     /// If the database fails. What was recorded already is recorded again to no effect if the call is repeated.
     pub async fn finish(&self, worker: &str, finishes: &[Finish]) -> Result<()> {
-        let (steps, mut single): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.fallback);
+        let mut sorted: Vec<&Finish> = finishes.iter().collect();
         // In one order, as everybody who changes several: nobody waits in a circle.
-        single.sort_by(|one, other| one.id.cmp(&other.id));
+        sorted.sort_by(|one, other| one.id.cmp(&other.id));
+        let (steps, single): (Vec<&Finish>, Vec<&Finish>) = sorted.into_iter().partition(|finish| finish.fallback);
         if single.len() > self.db.most_rows() {
             self.finish_groups(worker, &single).await?;
         } else if !single.is_empty() {
             self.finish_group(worker, &single).await?;
         }
-        for step in steps {
-            self.finish_step(worker, step).await?;
+        for steps in steps.chunks(MOST_STEPS) {
+            self.finish_steps(worker, steps).await?;
         }
         let again = finishes.iter().filter_map(|finish| match &finish.state {
             FinishState::Again { run_at, .. } => Some((finish.lane.as_str(), run_at.0)),
@@ -159,11 +163,16 @@ impl Store {
         }
     }
 
-    /// A step of a `fallback` Group, and what it means for the next ones, in one transaction.
-    async fn finish_step(&self, worker: &str, finish: &Finish) -> Result<()> {
+    /// Steps of `fallback` Groups, and what each means for the next ones, in one transaction.
+    async fn finish_steps(&self, worker: &str, steps: &[&Finish]) -> Result<()> {
         let mut tx = self.write().await?;
-        tx.alone_with(&push_of(&finish.id)?).await?;
-        let released = if tx.finish(worker, finish).await? { tx.after_step(finish).await? } else { None };
+        let mut released = Vec::new();
+        for step in steps {
+            tx.alone_with(&push_of(&step.id)?).await?;
+            if tx.finish(worker, step).await? {
+                released.extend(tx.after_step(step).await?);
+            }
+        }
         tx.commit().await?;
         self.signal.announce(released.iter().map(|release| (release.lane.as_str(), release.run_at)));
         Ok(())

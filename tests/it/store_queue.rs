@@ -26,6 +26,7 @@ both!(
     a_survey_tells_of_every_lane,
     a_success_skips_the_steps_that_were_held,
     a_failure_starts_the_next_step,
+    steps_of_many_pushes_end_together_and_each_starts_its_own_next,
     a_held_step_keeps_a_later_time_of_its_own,
     only_what_waits_is_revoked,
     only_what_failed_is_retried,
@@ -334,6 +335,27 @@ async fn a_failure_starts_the_next_step() {
     let again = FinishState::Again { run_at: Timestamp(1_100), code: "c".to_owned(), message: String::new() };
     base.store.finish("w", &[finish(&second, again)]).await.unwrap();
     assert_eq!(states(&base, 3).await, [TaskState::Failed, TaskState::Waiting, TaskState::Held], "it is not over yet");
+}
+
+async fn steps_of_many_pushes_end_together_and_each_starts_its_own_next() {
+    let of =
+        |at: i64, position: usize| NewTask { state: step(position).state, fallback: true, ..task(at, position, "a") };
+    let base = base((0..70).flat_map(|at| [of(at, 0), of(at, 1)]).collect()).await;
+    let tasks = claim(&base, "w", &[("a", 70)]).await.remove(0).tasks;
+    let ends = |number: usize| if number.is_multiple_of(3) { FinishState::Succeeded } else { failed() };
+    let mut finishes: Vec<_> = tasks.iter().enumerate().map(|(at, task)| finish(task, ends(at))).rev().collect();
+    // Of one the lease was lost: nothing of its push changes.
+    finishes[5].attempt = 0;
+    base.store.finish("w", &finishes).await.unwrap();
+    for (number, first) in tasks.iter().enumerate() {
+        let next = TaskId::of(&first.id.push().unwrap(), 1);
+        let expected = match number {
+            64 => (TaskState::Running, TaskState::Held),
+            _ if number.is_multiple_of(3) => (TaskState::Succeeded, TaskState::Skipped),
+            _ => (TaskState::Failed, TaskState::Waiting),
+        };
+        assert_eq!((read(&base, &first.id).await.state, read(&base, &next).await.state), expected, "{number}");
+    }
 }
 
 async fn a_held_step_keeps_a_later_time_of_its_own() {
