@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use poem::error::MethodNotAllowedError;
 use poem::http::Method;
 use poem::{Endpoint, PathPattern, Request, Response, Result};
 use serde_json::Value;
 
 use super::auth::{admit, in_headers, in_query};
 use super::envelope::ApiError;
-use super::scopes::{Access, access};
+use super::scopes::{Access, access, acts};
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine};
@@ -27,6 +28,8 @@ struct Operation {
     path: Arc<str>,
     segments: Vec<Segment>,
     access: Access,
+    /// A GET that does something.
+    acts: bool,
 }
 
 /// A part of a path.
@@ -75,16 +78,20 @@ where
         let Some(operation) = self.find(request.method(), request.uri().path()) else {
             return self.routes.call(request).await.map(Into::into);
         };
+        let refused = |error: poem::Error| {
+            let mut error = error;
+            error.set_data(PathPattern(operation.path.clone()));
+            Err(error)
+        };
+        if operation.acts && *request.method() == Method::HEAD {
+            return refused(MethodNotAllowedError.into());
+        }
         match self.let_in(&request, operation.access).await {
             Ok(Some(caller)) => {
                 request.set_data(caller);
             }
             Ok(None) => {}
-            Err(refused) => {
-                let mut refused = poem::Error::from(refused);
-                refused.set_data(PathPattern(operation.path.clone()));
-                return Err(refused);
-            }
+            Err(error) => return refused(error.into()),
         }
         // What may change an account, a session or a token: afterwards none of them is taken on trust.
         let pushes = matches!(operation.access, Access::Open(Scope::Push) | Access::Needs(Scope::Push));
@@ -118,11 +125,11 @@ fn operations(document: &Value) -> Vec<Operation> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            let known = operation["operationId"].as_str().and_then(access);
+            let id = operation["operationId"].as_str().unwrap_or_default();
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes());
-            if let (Some(access), Ok(method)) = (known, method) {
+            if let (Some(access), Ok(method)) = (access(id), method) {
                 let segments = path.split('/').filter(|part| !part.is_empty()).map(segment).collect();
-                found.push(Operation { method, path: path.as_str().into(), segments, access });
+                found.push(Operation { method, path: path.as_str().into(), segments, access, acts: acts(id) });
             }
         }
     }

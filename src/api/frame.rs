@@ -20,6 +20,7 @@ use super::envelope::{ApiError, BadRequest};
 use super::fault::{self, TooLarge};
 use super::messages::{Language, speaking};
 use super::origin::ClientAddress;
+use super::scopes::acts;
 use crate::domain::id::unguessable;
 use crate::logs::in_request;
 use crate::metrics::Metrics;
@@ -68,7 +69,7 @@ impl Routes {
         for (path, operations) in document["paths"].as_object().into_iter().flatten() {
             let mut names: Vec<String> =
                 operations.as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_uppercase()).collect();
-            if names.iter().any(|name| name == "GET") {
+            if operations["get"]["operationId"].as_str().is_some_and(|get| !acts(get)) {
                 names.push("HEAD".to_owned());
             }
             names.sort_unstable();

@@ -46,6 +46,12 @@ pub fn access(operation: &str) -> Option<Access> {
     })
 }
 
+/// Whether this operation does something although it is a GET. Nobody may ask for the head of its answer alone: programs
+/// that look a link over do that, and take it to be harmless.
+pub fn acts(operation: &str) -> bool {
+    matches!(operation, "pushGet" | "pushContentGet" | "revokeTask" | "revokePush" | "confirm")
+}
+
 /// Writes into a finished document what each operation asks for: as `security`, as `x-required-scope` (a bearer scheme
 /// has no place for scopes), and in its description.
 pub fn add(document: &mut Value) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::plain;
 use crate::support::scene::Scene;
-use crate::support::world::{World, both};
+use crate::support::world::{World, both, task_id, webhook};
 
 both!(
     an_unknown_path_is_told_in_the_envelope,
@@ -21,6 +21,7 @@ both!(
     the_document_can_be_fetched,
     the_page_of_documents_is_whole,
     a_head_is_answered_without_a_body,
+    a_head_does_nothing,
 );
 
 /// Path and method of every documented operation, and its description.
@@ -61,6 +62,9 @@ async fn an_unknown_path_is_told_in_the_envelope() {
     assert_eq!(anyone.get("/push/%FF/").await.refusal(), (400, "request_invalid"));
 }
 
+/// Paths where a GET does something.
+const ACT: [&str; 3] = ["/push/", "/revoke/", "/account/user/confirm/{"];
+
 async fn a_wrong_method_is_told_with_those_that_are_right() {
     let world = World::start().await;
     let anyone = world.anonymous();
@@ -68,7 +72,7 @@ async fn a_wrong_method_is_told_with_those_that_are_right() {
     for (path, ..) in &operations {
         let mut right: Vec<&str> =
             operations.iter().filter(|(known, ..)| known == path).map(|(_, method, _)| method.as_str()).collect();
-        if right.contains(&"GET") {
+        if right.contains(&"GET") && !ACT.iter().any(|acting| path.starts_with(acting)) {
             right.push("HEAD");
         }
         right.sort_unstable();
@@ -262,6 +266,22 @@ async fn the_page_of_documents_is_whole() {
     assert!(page.body.starts_with("<!DOCTYPE html>") && page.body.contains("/push/{pusher_id}/{content}/"));
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("script-src 'sha256-") && !policy.contains("http"), "{policy}");
+}
+
+async fn a_head_does_nothing() {
+    let scene = Scene::start().await;
+    let own = scene.ann.preset("webhook", webhook(&scene.sink)).await;
+    let waiting = task_id(&scene.ann.pushed(&own, json!({ "content": "x", "delay": 3600 })).await);
+    let token = format!("Bearer {}", scene.ann.token());
+    for path in [format!("/push/{own}/"), format!("/push/{own}/hello/"), format!("/revoke/task/{waiting}/")] {
+        let headers = [("authorization", &*token)];
+        let answer = plain::ask(scene.world.address(), "HEAD", &path, &headers).await;
+        let allowed = if path.starts_with("/push/") { "GET, POST" } else { "GET" };
+        assert_eq!((answer.status, answer.header("allow"), &*answer.body), (405, Some(allowed), ""), "{path}");
+    }
+    let tasks = scene.ann.get("/task/").await;
+    let states: Vec<_> = tasks.data()["items"].as_array().unwrap().iter().map(|task| &task["state"]).collect();
+    assert_eq!(states, ["waiting"]);
 }
 
 async fn a_head_is_answered_without_a_body() {
