@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
 use super::Tag;
 use super::envelope::{ApiError, Reply};
+use super::page::{Page, PageQuery};
 use crate::domain::params::ParamSpec;
 use crate::error::Error;
 use crate::flow::Engine;
@@ -60,14 +61,6 @@ pub struct ParamView {
     pub help_zh: String,
 }
 
-/// Every channel.
-#[derive(Debug, Object)]
-pub struct ServiceList {
-    pub items: Vec<ServiceView>,
-    /// Always null: the list is short and comes whole.
-    pub next_cursor: Option<String>,
-}
-
 impl From<&ParamSpec> for ParamView {
     fn from(spec: &ParamSpec) -> Self {
         Self {
@@ -110,11 +103,21 @@ pub struct ServiceApi;
 impl ServiceApi {
     /// List the Services
     ///
-    /// All of them, with their parameters, sorted by id. Needs no token.
+    /// With their parameters, sorted by id. Needs no token.
     #[oai(path = "/service", method = "get", operation_id = "listServices")]
-    async fn list(&self, engine: Data<&Arc<Engine>>) -> Result<Reply<ServiceList>, ApiError> {
-        let items = engine.catalogue.all().map(|service| ServiceView::new(service)).collect();
-        Ok(Reply(ServiceList { items, next_cursor: None }))
+    async fn list(
+        &self,
+        engine: Data<&Arc<Engine>>,
+        /// Most items, 1 to 100; 20 if not given.
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Reply<Page<ServiceView>>, ApiError> {
+        let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
+        let after = |id: &str| page.after.as_deref().is_none_or(|last| id > last);
+        let rows = engine.catalogue.all().filter(|service| after(&service.spec.id));
+        let rows = rows.take(usize::try_from(page.rows()).unwrap_or(usize::MAX)).collect();
+        Ok(Reply(page.page(rows, |service| service.spec.id.clone(), |service| ServiceView::new(service))))
     }
 
     /// Read one Service

@@ -13,7 +13,7 @@ both!(
     tasks_page,
     limits_outside_the_bounds_are_refused,
     a_cursor_that_was_not_given_out_is_refused,
-    the_services_come_whole,
+    services_page,
 );
 
 const COUNT: usize = 45;
@@ -118,8 +118,25 @@ async fn a_cursor_that_was_not_given_out_is_refused() {
     }
 }
 
-async fn the_services_come_whole() {
+async fn services_page() {
     let scene = Scene::start().await;
-    let list = scene.ann.get("/service/").await.into_data();
-    assert!(list["items"].as_array().unwrap().len() >= 12 && list["next_cursor"].is_null());
+    let (whole, more) = page(&scene.ann, "/service/", 100, "").await;
+    assert!(whole.len() >= 12 && more.is_empty() && ids(&whole).is_sorted());
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (items, next) = page(&scene.ann, "/service/", 5, &cursor).await;
+        assert!(items.len() == 5 || next.is_empty());
+        seen.extend(items);
+        if next.is_empty() {
+            break;
+        }
+        cursor = next;
+    }
+    assert_eq!(seen, whole);
+    for (query, refusal) in
+        [("limit=0", "param_invalid"), ("limit=101", "param_invalid"), ("cursor=%25", "cursor_invalid")]
+    {
+        let answer = scene.world.anonymous().get(&format!("/service/?{query}")).await;
+        assert_eq!(answer.refusal(), (422, refusal), "{query}");
+    }
 }
