@@ -63,6 +63,7 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             (format!("must be {english}"), format!("必须是{chinese}"))
         }
         Problem::TooLong(limit) => (format!("is longer than {limit} characters"), format!("超过 {limit} 个字符")),
+        Problem::TooLarge(limit) => (format!("is larger than {limit} bytes"), format!("超过 {limit} 字节")),
         Problem::NotOneOf(words) => {
             (format!("must be one of: {}", words.join(", ")), format!("只能是以下之一：{}", words.join("、")))
         }
@@ -73,8 +74,8 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             format!("网址的协议只能是：{}", schemes.join("、")),
         ),
         Problem::BadName => (
-            "is not a name that a parameter may have: lower-case letters, digits and _, at most 64".into(),
-            "不是合法的参数名：只能用小写字母、数字和下划线，最多 64 个字符".into(),
+            "is not a name that a parameter may have: 1 to 64 characters, none of them a control character".into(),
+            "不是合法的参数名：须为 1 到 64 个字符，且不含控制字符".into(),
         ),
         Problem::Reserved => ("is a reserved name and cannot be predefined".into(), "是保留名，不能预设".into()),
         Problem::Unfilled(number) => (
@@ -300,8 +301,8 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
         Notice::BodyInvalid => ("The body is not well formed.", "请求体格式错误。"),
         Notice::BodyUnreadable => ("The body could not be read.", "无法读取请求体。"),
         Notice::MediaType => (
-            "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded.",
-            "不支持该 Content-Type，请使用 application/json 或 application/x-www-form-urlencoded。",
+            "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded; a push takes text/plain as well.",
+            "不支持该 Content-Type，请使用 application/json 或 application/x-www-form-urlencoded；推送还可用 text/plain。",
         ),
         Notice::RequestInvalid => ("The request is not well formed.", "请求格式错误。"),
         Notice::Method => ("This path does not take this method.", "该路径不支持此请求方法。"),

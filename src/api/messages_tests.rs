@@ -93,6 +93,7 @@ fn every_problem_has_a_text_in_both_languages() {
         Problem::AtInPast,
         Problem::AtTooFar,
         Problem::DelayAndAt,
+        Problem::TooLarge(65_536),
         Problem::TooMany(64),
         Problem::BadKey,
     ];

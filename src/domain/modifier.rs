@@ -135,7 +135,7 @@ pub fn holes(text: &str) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
 /// Puts the texts given in place of the placeholders; those without a text stay as they are.
 ///
 /// # Errors
-/// `TooLong` if the result would have more than `limit` bytes: a short text can name one placeholder thousands of times.
+/// `TooLarge` if the result would have more than `limit` bytes: a short text can name one placeholder thousands of times.
 pub fn fill<T: AsRef<str>>(text: &str, fills: &[(u32, T)], limit: usize) -> Result<String, Problem> {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -145,11 +145,11 @@ pub fn fill<T: AsRef<str>>(text: &str, fills: &[(u32, T)], limit: usize) -> Resu
         out.push_str(insert.as_ref());
         copied = end;
         if out.len() > limit {
-            return Err(Problem::TooLong(limit));
+            return Err(Problem::TooLarge(limit));
         }
     }
     out.push_str(&text[copied..]);
-    if out.len() > limit { Err(Problem::TooLong(limit)) } else { Ok(out) }
+    if out.len() > limit { Err(Problem::TooLarge(limit)) } else { Ok(out) }
 }
 
 #[cfg(test)]
@@ -241,6 +241,6 @@ mod tests {
         assert_eq!(fill("<_0><_0>", &[(0, "x")], 100), Ok("xx".to_owned()));
         assert_eq!(fill("none", &[(0, "x")], 100), Ok("none".to_owned()));
         assert_eq!(fill("<_0><_0>", &[(0, "abc")], 6), Ok("abcabc".to_owned()));
-        assert_eq!(fill("<_0><_0>", &[(0, "abc")], 5), Err(Problem::TooLong(5)));
+        assert_eq!(fill("<_0><_0>", &[(0, "abc")], 5), Err(Problem::TooLarge(5)));
     }
 }

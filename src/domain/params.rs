@@ -193,10 +193,10 @@ fn convert_other(spec: &ParamSpec, value: &Value) -> Result<Value, Problem> {
 /// What no text may be, whatever its type: longer than [`MAX_CONTENT`], or with a NUL that databases and mail refuse.
 ///
 /// # Errors
-/// `TooLong` or `HoldsNul`.
+/// `TooLarge` or `HoldsNul`.
 pub fn check_text(text: &str) -> Result<(), Problem> {
     if text.len() > MAX_CONTENT {
-        Err(Problem::TooLong(MAX_CONTENT))
+        Err(Problem::TooLarge(MAX_CONTENT))
     } else if text.contains('\0') {
         Err(Problem::HoldsNul)
     } else {

@@ -21,6 +21,8 @@ pub enum Problem {
     NotA(ParamType),
     /// The text is longer than so many characters.
     TooLong(usize),
+    /// The text has more than so many bytes.
+    TooLarge(usize),
     /// Not among the words allowed.
     NotOneOf(Vec<String>),
     /// Smaller than allowed; the limit as text.
@@ -51,7 +53,7 @@ pub enum Problem {
     AtTooFar,
     /// `delay` and `at` were both given.
     DelayAndAt,
-    /// More parameters than allowed.
+    /// The call gives more parameters than allowed; the rest of it was not looked at.
     TooMany(usize),
     /// Not 1 to 255 visible ASCII characters, or given more than once.
     BadKey,

@@ -225,7 +225,7 @@ fn ranges() {
 fn no_text_is_too_long_or_holds_nul() {
     let long = "a".repeat(MAX_CONTENT + 1);
     for kind in [ParamType::Text, ParamType::List, ParamType::Object] {
-        assert_eq!(convert(&spec(kind), &json!(long)), Err(Problem::TooLong(MAX_CONTENT)));
+        assert_eq!(convert(&spec(kind), &json!(long)), Err(Problem::TooLarge(MAX_CONTENT)));
         assert_eq!(convert(&spec(kind), &json!("a\0")), Err(Problem::HoldsNul));
     }
     assert_eq!(convert(&spec(ParamType::List), &json!(["a\0"])), Err(Problem::HoldsNul));

@@ -1,7 +1,7 @@
 //! The three layers of a call, checked and brought under one roof. It does not know what the names mean further down.
 
-use super::Call;
 use super::pool::{Entry, Faults, Given, Origin, Pool};
+use super::{Call, Source};
 use crate::domain::modifier::{Name, TOKEN};
 use crate::domain::params::{MAX_PARAMS, Params, check_text, check_value};
 use crate::domain::refusal::{ParamProblem, Problem};
@@ -39,6 +39,21 @@ pub(super) fn read<'a>(
     pool
 }
 
+/// Whether there are too many parameters, body and query together: then nothing else is looked at. The layer with which
+/// there are is the one that is told.
+pub(super) fn check_count(call: &Call) -> Vec<ParamProblem> {
+    let (body, query) = (&call.body, &call.query);
+    if body.len() + query.len() <= MAX_PARAMS {
+        return Vec::new();
+    }
+    let count = |params: &Params| params.len() - usize::from(params.contains_key(TOKEN));
+    let layer = if count(body) > MAX_PARAMS { Source::Body } else { Source::Query };
+    if count(body) + count(query) <= MAX_PARAMS {
+        return Vec::new();
+    }
+    vec![ParamProblem { param: layer.to_string(), problem: Problem::TooMany(MAX_PARAMS) }]
+}
+
 /// The values that stand for `:content`: the text body, and the one in the URL.
 pub(super) fn contents<'a>(call: &'a Call, given: &'a str) -> impl Iterator<Item = Entry<'a>> {
     let entry = move |text: &'a String, origin| {
@@ -68,10 +83,6 @@ fn read_params<'a>(
     parse: Parse<'a>,
     faults: &mut Faults<'_>,
 ) {
-    if params.len() > MAX_PARAMS && params.keys().filter(|name| *name != TOKEN).count() > MAX_PARAMS {
-        faults.add(origin.to_source(), Problem::TooMany(MAX_PARAMS));
-        return;
-    }
     for (given, value) in params {
         let name = match parse(given) {
             Ok(name) => name,

@@ -128,7 +128,10 @@ pub struct Plan {
 /// # Errors
 /// `Refusal::Params` with everything that is wrong, members' parameters named `member.param`.
 pub fn resolve(target: &Target, call: &Call, now: Timestamp) -> Result<Plan, Refusal> {
-    let mut problems = Vec::new();
+    let mut problems = layers::check_count(call);
+    if !problems.is_empty() {
+        return Err(Refusal::Params(problems));
+    }
     let plan = resolve_anyway(target, call, now, &mut problems);
     if problems.is_empty() { Ok(plan) } else { Err(Refusal::Params(problems)) }
 }

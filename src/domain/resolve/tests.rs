@@ -339,10 +339,28 @@ fn names_and_sizes_of_a_call_are_checked_whether_declared_or_not() {
         ]
     );
     let long = content(&"x".repeat(MAX_CONTENT + 1));
-    assert_eq!(problems(&target, &long), problem("content", Problem::TooLong(MAX_CONTENT)));
+    assert_eq!(problems(&target, &long), problem("content", Problem::TooLarge(MAX_CONTENT)));
     let many = |count: usize| (0..count).map(|n| (format!("a{n}"), json!("x"))).collect::<Value>();
     assert_eq!(ignored(&target, &query(many(64))).len(), 64);
-    assert_eq!(problems(&target, &query(many(65))), problem("query", Problem::TooMany(64)));
+}
+
+#[test]
+fn more_parameters_than_allowed_are_told_and_nothing_else() {
+    let needs = ParamSpec { required: true, ..spec("title", ParamType::String) };
+    let target = Target::Single(chain(Vec::new(), service("s", vec![needs])));
+    let many = |count: usize, name: &str| {
+        let Value::Object(mut params) = (0..count).map(|n| (format!("{name}{n}"), json!("x"))).collect() else {
+            panic!()
+        };
+        params.insert("_token".to_owned(), json!("t"));
+        params
+    };
+    for (body, query, layer) in [(65, 0, "body"), (0, 65, "query"), (40, 25, "query"), (65, 65, "body")] {
+        let call = Call { body: many(body, "a"), query: many(query, "b"), ..Call::default() };
+        assert_eq!(problems(&target, &call), problem(layer, Problem::TooMany(64)), "{body} {query}");
+    }
+    let call = Call { body: many(40, "a"), query: many(24, "b"), ..Call::default() };
+    assert_eq!(problems(&target, &call), problem("title", Problem::Missing));
 }
 
 #[test]
@@ -356,5 +374,5 @@ fn a_value_at_fault_is_not_reported_as_missing_as_well() {
 fn placeholders_cannot_make_a_short_text_huge() {
     let target = single(vec![preset("a", json!({"content": "<_0>".repeat(1000)}))]);
     let call = query(json!({"_content": "x".repeat(1000)}));
-    assert_eq!(problems(&target, &call), problem("content", Problem::TooLong(MAX_CONTENT)));
+    assert_eq!(problems(&target, &call), problem("content", Problem::TooLarge(MAX_CONTENT)));
 }
