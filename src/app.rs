@@ -19,7 +19,7 @@ use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::api::address::Gate;
+use crate::api::address::{Gate, counted};
 use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::{Role, email_key};
@@ -187,12 +187,14 @@ fn serve(
     stopped: oneshot::Receiver<()>,
 ) -> JoinHandle<std::io::Result<()>> {
     let most_bytes = config.limits.body_bytes();
-    let gate = Gate::new(engine.clone(), networks(&config.trusted_proxies), config.limits.count_loopback, most_bytes);
+    let (proxies, count_loopback) = (networks(&config.trusted_proxies), config.limits.count_loopback);
+    let gate = Gate::new(engine.clone(), proxies.clone(), count_loopback, most_bytes);
     let endpoint = api::endpoint(engine.clone(), most_bytes, gate);
     let stopped = async move {
         let _ = stopped.await;
     };
-    let acceptor = Connections::new(acceptor, config.limits.connections);
+    let counted = move |peer| counted(peer, &proxies, count_loopback);
+    let acceptor = Connections::new(acceptor, config.limits.connections, counted);
     let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
     tokio::spawn(server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE)))
 }

@@ -146,6 +146,13 @@ fn parse(hop: &str) -> Option<IpAddr> {
     bare().or_else(|_| with_port()).ok().map(|address| address.to_canonical())
 }
 
+/// By which number the connections of a peer are counted. Those of trusted proxies are not, nor are this machine's own
+/// unless `count_loopback` says so.
+pub fn counted(peer: IpAddr, proxies: &[IpNet], count_loopback: bool) -> Option<u64> {
+    let free = peer.is_loopback() && !count_loopback || proxies.iter().any(|network| network.contains(&peer));
+    (!free).then(|| number(peer))
+}
+
 /// What an address counts as: of IPv6 the first 64 bits, because whoever has one address there has all of them.
 fn number(address: IpAddr) -> u64 {
     match address {

@@ -1,10 +1,13 @@
-//! What a connection may cost: so many are open at a time, one more is told so at once, and one on which no answer could
-//! be sent for long is closed, whether its client sends a head or a body too slowly, reads too slowly, or does nothing.
+//! What a connection may cost: so many are open at a time, half of them at most from one address, one more is told so at
+//! once, and one on which no answer could be sent for long is closed, whether its client sends a head or a body too slowly,
+//! reads too slowly, or does nothing.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,22 +32,72 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
     {\"success\":false,\"code\":\"busy\",\"message\":\"The server is busy; try again soon.\",\"data\":null}";
 
 /// Accepts connections, up to a number.
-pub struct Connections<A> {
+pub struct Connections<A, C> {
     inner: A,
-    places: Arc<Semaphore>,
+    places: Places<C>,
     refusals: Arc<Semaphore>,
     silence: Duration,
 }
 
-impl<A: Acceptor> Connections<A> {
-    /// At most so many at a time.
-    pub fn new(inner: A, most: usize) -> Self {
-        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64>> Connections<A, C> {
+    /// At most so many at a time, and half of them from peers for which `counted` gives the same number.
+    pub fn new(inner: A, most: usize, counted: C) -> Self {
+        let places = Places {
+            all: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            share: most.div_ceil(2),
+            taken: Arc::default(),
+            counted,
+        };
         Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), silence: SILENCE }
     }
 }
 
-impl<A: Acceptor> Acceptor for Connections<A> {
+/// How many connections each address has, by its number.
+type Taken = Arc<Mutex<HashMap<u64, usize>>>;
+
+/// The places for connections.
+struct Places<C> {
+    all: Arc<Semaphore>,
+    /// Most of one address: who opens all that they can leaves room for the others.
+    share: usize,
+    taken: Taken,
+    counted: C,
+}
+
+impl<C: Fn(IpAddr) -> Option<u64>> Places<C> {
+    fn take(&self, peer: Option<IpAddr>) -> Option<Place> {
+        let permit = self.all.clone().try_acquire_owned().ok()?;
+        let Some(number) = peer.and_then(&self.counted) else { return Some(Place { _permit: permit, share: None }) };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(number).or_default();
+        if *count >= self.share {
+            return None;
+        }
+        *count += 1;
+        Some(Place { _permit: permit, share: Some((self.taken.clone(), number)) })
+    }
+}
+
+/// The place of one connection, until it is closed.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    share: Option<(Taken, u64)>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((taken, number)) = &self.share else { return };
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(number) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(number);
+            }
+        }
+    }
+}
+
+impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64> + Send> Acceptor for Connections<A, C> {
     type Io = Watched<A::Io>;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
@@ -61,7 +114,8 @@ impl<A: Acceptor> Acceptor for Connections<A> {
                     continue;
                 }
             };
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
+            let peer = remote.as_socket_addr().map(|peer| peer.ip().to_canonical());
+            if let Some(place) = self.places.take(peer) {
                 return Ok((Watched::new(io, self.silence, place), local, remote, scheme));
             }
             if let Ok(turn) = self.refusals.clone().try_acquire_owned() {
@@ -91,11 +145,11 @@ pub struct Watched<Io> {
     silence: Duration,
     answered: Instant,
     alarm: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<Io> Watched<Io> {
-    fn new(io: Io, silence: Duration, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: Io, silence: Duration, place: Place) -> Self {
         let answered = Instant::now();
         Self { io, silence, answered, alarm: Box::pin(tokio::time::sleep(silence)), _place: place }
     }
@@ -175,11 +229,29 @@ mod tests {
         assert_eq!(body["code"], "busy");
     }
 
+    #[test]
+    fn one_address_takes_half_of_the_places_and_gives_them_back() {
+        let counted = |address: IpAddr| (!address.is_loopback()).then_some(u64::from(address.is_ipv6()));
+        let all = Arc::new(Semaphore::new(5));
+        let places = Places { all, share: 3, taken: Taken::default(), counted };
+        let [one, other, own] = ["192.0.2.1", "2001:db8::1", "127.0.0.1"].map(|text| Some(text.parse().unwrap()));
+        let mut held: Vec<_> = (0..3).map(|_| places.take(one).unwrap()).collect();
+        assert!(places.take(one).is_none());
+        held.push(places.take(other).unwrap());
+        held.push(places.take(own).unwrap());
+        assert!([one, other, own, None].into_iter().all(|peer| places.take(peer).is_none()), "all are taken");
+        held.clear();
+        assert!(places.taken.lock().unwrap().is_empty());
+        assert!([one, other].into_iter().all(|peer| places.take(peer).is_some()));
+        let own: Vec<_> = (0..5).map_while(|_| places.take(own)).collect();
+        assert_eq!(own.len(), 5, "what is not counted has no share");
+    }
+
     #[tokio::test]
     async fn one_too_many_is_told_so_and_a_silent_one_is_closed() {
         let inner = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
         let silence = Duration::from_millis(50);
-        let mut acceptor = Connections { silence, ..Connections::new(inner, 1) };
+        let mut acceptor = Connections { silence, ..Connections::new(inner, 1, |_| None) };
         let address = *acceptor.local_addr()[0].as_socket_addr().unwrap();
         let mut first = TcpStream::connect(address).await.unwrap();
         let (mut served, ..) = acceptor.accept().await.unwrap();

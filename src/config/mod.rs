@@ -197,7 +197,7 @@ pub struct LimitsConfig {
     pub per_pusher_per_minute: u32,
     /// Tasks a day of one account.
     pub daily_quota: u32,
-    /// Connections open at a time.
+    /// Connections open at a time, half of them at most from one address.
     pub connections: usize,
 }
 

@@ -5,9 +5,11 @@ use fanfare::error::Error;
 use fanfare::store::NewTask;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::store::task;
 use crate::support::client::{Answer, JSON};
+use crate::support::plain;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both, webhook, with};
 
@@ -19,6 +21,7 @@ both!(
     only_a_trusted_proxy_says_where_a_request_comes_from,
     an_administrator_is_not_limited,
     this_machine_is_not_limited_unless_it_is_to_be,
+    one_address_cannot_take_all_connections,
     a_day_has_a_quota_that_outlives_the_server,
     what_is_refused_costs_no_quota,
     large_tasks_arrive_as_well,
@@ -127,6 +130,20 @@ async fn an_administrator_is_not_limited() {
     scene.push(json!({})).await;
     assert_eq!(scene.ann.anonymous().push(&scene.hook, json!({})).await.status, 200);
     assert_eq!(scene.ann.anonymous().push(&scene.hook, json!({})).await.status, 429);
+}
+
+async fn one_address_cannot_take_all_connections() {
+    let world = World::builder().limits(|limits| limits.connections = 4).start().await;
+    let connect = || TcpStream::connect(world.address());
+    let silent = [connect().await.unwrap(), connect().await.unwrap()];
+    // The silent ones have been accepted once the next is told.
+    assert_eq!(plain::get(world.address(), "/service/").await.status, 503);
+    drop(silent);
+    let free = |limits: &mut LimitsConfig| (limits.connections, limits.count_loopback) = (4, false);
+    let world = World::builder().limits(free).start().await;
+    let connect = || TcpStream::connect(world.address());
+    let _silent = [connect().await.unwrap(), connect().await.unwrap(), connect().await.unwrap()];
+    assert_eq!(plain::get(world.address(), "/service/").await.status, 200);
 }
 
 async fn this_machine_is_not_limited_unless_it_is_to_be() {
