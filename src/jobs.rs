@@ -25,11 +25,11 @@ use tokio::task::JoinHandle;
 use tower_layer::Identity;
 
 use self::claim::{Claimer, Drained, look_ahead};
-use self::finish::record_finishes;
+use self::finish::{Outcomes, outcomes, record_finishes};
 use self::sweep::sweep;
 use crate::flow::Engine;
 use crate::flow::deliver::{deliver, interrupted};
-use crate::store::{Claimed, Finish, Intake};
+use crate::store::{Claimed, Intake};
 
 /// How often leases of dead workers are looked for.
 pub const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -76,9 +76,9 @@ async fn run(engine: Arc<Engine>, name: String, mut stopping: watch::Receiver<bo
     let name: Arc<str> = name.into();
     let capacity = engine.concurrency.max(1);
     // A place is free again once its outcome is in here, so this bounds what a crash can repeat.
-    let (finishes, finished) = mpsc::channel(capacity.min(MOST_FINISHES));
+    let (finishes, told) = outcomes(capacity.min(MOST_FINISHES));
     let (stuck, recording) = watch::channel(false);
-    let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), finished, stuck));
+    let finisher = tokio::spawn(record_finishes(engine.store.clone(), name.clone(), told, stuck));
     let (claims, claimed) = mpsc::channel(capacity);
     let (held, mut starting) = mpsc::channel(1);
     let intake = Intake {
@@ -207,7 +207,7 @@ async fn run_job(
     engine: Arc<Engine>,
     name: Arc<str>,
     mut task: Claimed,
-    finishes: mpsc::Sender<Finish>,
+    finishes: Outcomes,
     cutting: watch::Receiver<bool>,
 ) {
     let late = engine.clock.now().0.saturating_sub(task.run_at.0);
@@ -238,12 +238,7 @@ async fn read_payload<'a>(engine: &'a Engine, name: &str, task: &Claimed) -> Opt
 
 /// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
 /// outcome: it is handed back, and the next attempt carries the same `Idempotency-Key`.
-async fn deliver_and_record(
-    engine: &Engine,
-    task: &Claimed,
-    finishes: &mpsc::Sender<Finish>,
-    mut cutting: watch::Receiver<bool>,
-) {
+async fn deliver_and_record(engine: &Engine, task: &Claimed, finishes: &Outcomes, mut cutting: watch::Receiver<bool>) {
     // What the attempt shares with others stays whole whatever panics: it is behind locks that go on after a panic.
     let attempt = AssertUnwindSafe(deliver(engine, task)).catch_unwind();
     let ended = tokio::select! {
@@ -258,8 +253,7 @@ async fn deliver_and_record(
         tracing::error!(task_id = %task.id, "a delivery panicked");
         interrupted(engine, task)
     });
-    // The finisher outlives every handler; if it is gone the lease ends and the task is tried again.
-    let _ = finishes.send(finish).await;
+    finishes.send(finish).await;
     engine.store.signal().ended(&task.lane);
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::MOST_FINISHES;
 use crate::error::Error;
@@ -17,32 +17,64 @@ const MOST_REFUSALS: u32 = 3;
 const GATHER: Duration = Duration::from_millis(5);
 /// So many are: with more, claims wait too long for the writer, and the workers for claims.
 const ENOUGH: usize = 96;
-/// How often it is looked whether there are enough, instead of being woken by each outcome.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Where attempts tell how they ended.
+#[derive(Clone)]
+pub(super) struct Outcomes {
+    sender: mpsc::Sender<Finish>,
+    enough: Arc<Notify>,
+}
+
+/// What they told.
+pub(super) struct Told {
+    receiver: mpsc::Receiver<Finish>,
+    enough: Arc<Notify>,
+}
+
+/// A way for outcomes, on which so many wait at most.
+pub(super) fn outcomes(capacity: usize) -> (Outcomes, Told) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    let enough = Arc::new(Notify::new());
+    (Outcomes { sender, enough: enough.clone() }, Told { receiver, enough })
+}
+
+fn enough(capacity: usize) -> usize {
+    ENOUGH.min(capacity)
+}
+
+impl Outcomes {
+    /// Waits for room. Whoever records them is gone only at the end: then the lease ends and the task is tried again.
+    pub(super) async fn send(&self, finish: Finish) {
+        let _ = self.sender.send(finish).await;
+        let most = self.sender.max_capacity();
+        if most - self.sender.capacity() >= enough(most) {
+            self.enough.notify_one();
+        }
+    }
+}
+
+impl Told {
+    /// Waits until there are enough outcomes, but not after this time. Not each of them wakes.
+    async fn gather(&self, until: Instant) {
+        while self.receiver.len() < enough(self.receiver.max_capacity()) {
+            if timeout_at(until, self.enough.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
 
 /// Until the last sender is gone; `stuck` says while they cannot be recorded.
-pub(super) async fn record_finishes(
-    store: Store,
-    name: Arc<str>,
-    mut finished: mpsc::Receiver<Finish>,
-    stuck: watch::Sender<bool>,
-) {
+pub(super) async fn record_finishes(store: Store, name: Arc<str>, mut told: Told, stuck: watch::Sender<bool>) {
     let mut group = Vec::with_capacity(MOST_FINISHES);
-    while finished.recv_many(&mut group, MOST_FINISHES).await > 0 {
+    while told.receiver.recv_many(&mut group, MOST_FINISHES).await > 0 {
         let began = Instant::now();
         record_group(&store, &name, &group, &stuck).await;
         stuck.send_if_modified(std::mem::take);
         if group.len() > 1 {
-            gather(&finished, began + GATHER).await;
+            told.gather(began + GATHER).await;
         }
         group.clear();
-    }
-}
-
-/// Waits until there are enough outcomes, but not after this time.
-async fn gather(finished: &mpsc::Receiver<Finish>, until: Instant) {
-    while finished.len() < ENOUGH && Instant::now() < until {
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
