@@ -254,7 +254,7 @@ fn service() -> Value {
     let param = |name: &str, kind: &str, required: bool, secret: bool, help: &str, help_zh: &str| {
         json!({
             "name": name, "type": kind, "required": required, "secret": secret, "default": null, "enum": [],
-            "max_length": null, "min": null, "max": null, "help": help, "help_zh": help_zh,
+            "items": null, "max_length": null, "min": null, "max": null, "help": help, "help_zh": help_zh,
         })
     };
     json!({

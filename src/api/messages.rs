@@ -73,6 +73,10 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             format!("must be a URL that begins with one of: {}", schemes.join(", ")),
             format!("网址的协议只能是：{}", schemes.join("、")),
         ),
+        Problem::Entry(number, inner) => (
+            format!("entry {number} {}", self::problem(Language::English, inner)),
+            format!("第 {number} 项{}", self::problem(Language::Chinese, inner)),
+        ),
         Problem::BadName => (
             "is not a name that a parameter may have: 1 to 64 characters, none of them a control character".into(),
             "不是合法的参数名：须为 1 到 64 个字符，且不含控制字符".into(),

@@ -82,6 +82,7 @@ fn every_problem_has_a_text_in_both_languages() {
         Problem::Below("1".into()),
         Problem::Above("9".into()),
         Problem::SchemeNotIn(words()),
+        Problem::Entry(2, Box::new(Problem::NotA(ParamType::Email))),
         Problem::BadName,
         Problem::Reserved,
         Problem::Unfilled(3),

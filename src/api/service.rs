@@ -52,6 +52,9 @@ pub struct ParamView {
     /// The words of an `enum`.
     #[oai(rename = "enum")]
     pub values: Vec<String>,
+    /// What every entry of a `list` is, a type as above; null if anything. `enum`, `max_length`, `min` and `max` are then
+    /// about the entries.
+    pub items: Option<String>,
     /// Longest text, in characters.
     pub max_length: Option<u64>,
     pub min: Option<f64>,
@@ -65,11 +68,12 @@ impl From<&ParamSpec> for ParamView {
     fn from(spec: &ParamSpec) -> Self {
         Self {
             name: spec.name.clone(),
-            kind: serde_json::to_value(spec.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            kind: spec.kind.as_str().to_owned(),
             required: spec.required,
             secret: spec.secret,
             default: spec.default.clone().map(Any),
             values: spec.values.clone(),
+            items: spec.items.map(|kind| kind.as_str().to_owned()),
             max_length: spec.max_length.and_then(|limit| u64::try_from(limit).ok()),
             min: spec.min,
             max: spec.max,

@@ -71,8 +71,10 @@ fn list(catalogue: &Catalogue) -> anyhow::Result<()> {
 fn show(service: &Service) -> anyhow::Result<()> {
     let mut text = format!("{} ({}) {}\n", service.name, service.spec.id, service.docs);
     for param in &service.spec.params {
-        let kind = serde_json::to_value(param.kind)?;
         let mut marks = String::new();
+        if let Some(kind) = param.items {
+            write!(marks, " of {}", kind.as_str())?;
+        }
         if param.required {
             marks.push_str(", required");
         }
@@ -85,7 +87,7 @@ fn show(service: &Service) -> anyhow::Result<()> {
         if !param.values.is_empty() {
             write!(marks, ", one of {}", param.values.join(", "))?;
         }
-        writeln!(text, "  {:<20} {}{marks}", param.name, kind.as_str().unwrap_or_default())?;
+        writeln!(text, "  {:<20} {}{marks}", param.name, param.kind.as_str())?;
         if !param.help.is_empty() {
             writeln!(text, "  {:<20} {}", "", param.help)?;
         }
@@ -133,7 +135,10 @@ fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<
     for delivery in plan.deliveries {
         let delivery_id = format!("{}0", time_ordered(now.0, rand::random()));
         let env = RenderEnv { now, delivery_id: &delivery_id, random: rand::random() };
-        let made = service.render(&delivery.into_params(), &env).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let params = delivery.into_params();
+        let checked = service.check_people(&params);
+        let made =
+            checked.and_then(|()| service.render(&params, &env)).map_err(|problem| anyhow::anyhow!("{problem}"))?;
         requests.push(Value::Object(outgoing(&made)));
     }
     if as_json {

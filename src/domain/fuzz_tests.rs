@@ -98,6 +98,19 @@ proptest! {
     }
 
     #[test]
+    fn every_entry_of_a_list_is_of_its_type_and_stays(
+        given in value(), kind in prop::sample::select(KINDS.to_vec()), required: bool, bound: Option<u8>,
+    ) {
+        let entry = spec(kind, false, bound);
+        let list = ParamSpec { kind: ParamType::List, items: Some(kind), required, ..entry.clone() };
+        let Ok(Some(value)) = convert(&list, &given) else { return Ok(()) };
+        for item in value.as_array().into_iter().flatten() {
+            prop_assert_eq!(convert(&entry, item), Ok(Some(item.clone())), "given {:?}", given);
+        }
+        prop_assert_eq!(convert(&list, &value), Ok(Some(value)), "given {:?}", given);
+    }
+
+    #[test]
     fn text_is_converted_as_the_same_text_in_json(given in text(), kind in prop::sample::select(KINDS.to_vec())) {
         let spec = spec(kind, false, None);
         prop_assert_eq!(convert(&spec, &json!(given.clone())), convert_text(&spec, Cow::Owned(given)));

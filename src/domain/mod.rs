@@ -16,6 +16,7 @@ pub mod id;
 pub mod idempotency;
 pub mod invite;
 pub mod language;
+pub mod mailbox;
 pub mod mask;
 pub mod modifier;
 pub mod params;

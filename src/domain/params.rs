@@ -1,7 +1,7 @@
 //! Parameters: names, declared types, and how a given value becomes a value of the declared type.
 
-use super::account::email_key;
 use super::address;
+use super::mailbox;
 use super::refusal::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -39,8 +39,26 @@ pub enum ParamType {
     Object,
     /// An absolute URL.
     Url,
-    /// A mail address.
+    /// A mail address, with a name before it or without.
     Email,
+}
+
+impl ParamType {
+    /// The word for it in definitions and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Enum => "enum",
+            Self::List => "list",
+            Self::Object => "object",
+            Self::Url => "url",
+            Self::Email => "email",
+        }
+    }
 }
 
 /// One parameter that a Service takes.
@@ -50,6 +68,8 @@ pub struct ParamSpec {
     pub name: String,
     /// Its type.
     pub kind: ParamType,
+    /// What every entry of a `list` is; anything if not said. Words, lengths, limits and schemes are then the entries'.
+    pub items: Option<ParamType>,
     /// Absent or empty is an error.
     pub required: bool,
     /// Masked wherever it is shown, sealed at rest.
@@ -79,6 +99,7 @@ impl ParamSpec {
         Self {
             name: name.into(),
             kind,
+            items: None,
             required: false,
             secret: false,
             default: None,
@@ -148,7 +169,7 @@ pub fn convert_text(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Option<Value
         ParamType::Enum => word(spec, text)?,
         ParamType::List => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            not_empty(spec, Value::Array(parts.map(Value::from).collect()))?
+            list(spec, parts.map(Value::from).collect())?
         }
         ParamType::Object => match serde_json::from_str(&text) {
             Ok(object @ Value::Object(_)) => not_empty(spec, object)?,
@@ -156,11 +177,11 @@ pub fn convert_text(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Option<Value
         },
         ParamType::Url => url(spec, text.trim())?,
         ParamType::Email => {
-            let address = text.trim();
-            if !is_mail_address(address) {
+            let address = mailbox::one_line(&text);
+            if !mailbox::is_mailbox(&address) {
                 return Err(not());
             }
-            Value::String(within(spec, Cow::Borrowed(address))?.into_owned())
+            Value::String(within(spec, Cow::Owned(address))?.into_owned())
         }
     };
     Ok(Some(value))
@@ -182,7 +203,11 @@ fn convert_other(spec: &ParamSpec, value: &Value) -> Result<Value, Problem> {
             _ => Err(not()),
         },
         (ParamType::Enum, Value::Number(_) | Value::Bool(_)) => word(spec, Cow::Owned(value.to_string())),
-        (ParamType::List, Value::Array(_)) | (ParamType::Object, Value::Object(_)) => {
+        (ParamType::List, Value::Array(items)) => {
+            check_value(value)?;
+            list(spec, items.clone())
+        }
+        (ParamType::Object, Value::Object(_)) => {
             check_value(value)?;
             not_empty(spec, value.clone())
         }
@@ -228,6 +253,20 @@ fn within<'a>(spec: &ParamSpec, text: Cow<'a, str>) -> Result<Cow<'a, str>, Prob
     }
 }
 
+/// A list of which every entry is what it has to be. Blank ones are left out, as between two commas.
+fn list(spec: &ParamSpec, given: Vec<Value>) -> Result<Value, Problem> {
+    let Some(kind) = spec.items else { return not_empty(spec, Value::Array(given)) };
+    let item = ParamSpec { kind, items: None, required: false, default: None, ..spec.clone() };
+    let mut items = Vec::with_capacity(given.len());
+    for (at, value) in given.iter().enumerate() {
+        if value.as_str().is_some_and(|text| text.trim().is_empty()) {
+            continue;
+        }
+        items.extend(convert(&item, value).map_err(|problem| Problem::Entry(at + 1, Box::new(problem)))?);
+    }
+    not_empty(spec, Value::Array(items))
+}
+
 fn not_empty(spec: &ParamSpec, value: Value) -> Result<Value, Problem> {
     let empty = match &value {
         Value::Array(items) => items.is_empty(),
@@ -253,21 +292,6 @@ fn url(spec: &ParamSpec, text: &str) -> Result<Value, Problem> {
         return Err(Problem::SchemeNotIn(spec.accepts.clone()));
     }
     Ok(Value::String(within(spec, Cow::Borrowed(text))?.into_owned()))
-}
-
-/// `user@host` or `Some Name <user@host>`.
-fn is_mail_address(text: &str) -> bool {
-    if text.chars().any(char::is_control) {
-        return false;
-    }
-    let address = match text.strip_suffix('>') {
-        None => text,
-        Some(open) => match open.rsplit_once('<') {
-            Some((name, address)) if !name.contains(['<', '>']) => address,
-            _ => return false,
-        },
-    };
-    email_key(address).is_some_and(|key| key == address.to_lowercase())
 }
 
 fn boolean_text(text: &str) -> Option<bool> {

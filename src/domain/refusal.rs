@@ -31,6 +31,8 @@ pub enum Problem {
     Above(String),
     /// A URL of a scheme other than these.
     SchemeNotIn(Vec<String>),
+    /// An entry of a list, counted from 1, is wrong in this way.
+    Entry(usize, Box<Problem>),
     /// Not a name that a parameter may have.
     BadName,
     /// A reserved name that cannot be predefined.

@@ -6,15 +6,35 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Lent, Plan, lent, resolve};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::service::{RenderError, Transport};
 
 /// Resolves a call to a target whose chains have been followed. Whether the caller may push has been checked.
 ///
 /// # Errors
-/// If parameters are at fault, or a shared Pusher's secrets would go elsewhere than it sends them.
+/// If parameters are at fault, a shared Pusher's secrets would go elsewhere than it sends them, or a mail has no sender
+/// or recipient that one can write to.
 pub fn plan(engine: &Engine, caller: Option<&Caller>, target: &Target, call: &Call, now: Timestamp) -> Result<Plan> {
     let plan = resolve(target, call, now)?;
     check_lent_secrets(engine, target, &plan, caller, now)?;
+    check_people(engine, &plan)?;
     Ok(plan)
+}
+
+/// The refusal of a delivery, a member's if it has a name, of which no request or mail can be made.
+pub fn not_renderable(member: Option<&str>, problem: &RenderError) -> Error {
+    Error::Refused(Refusal::NotRenderable { member: member.map(str::to_owned), reason: problem.to_string() })
+}
+
+/// A mail that could not be sent to anybody, or by nobody, is told now, not found out when it is due.
+fn check_people(engine: &Engine, plan: &Plan) -> Result<()> {
+    for delivery in &plan.deliveries {
+        let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
+        if service.transport == Transport::Smtp {
+            let checked = service.check_people(&delivery.to_params());
+            checked.map_err(|problem| not_renderable(delivery.name.as_deref(), &problem))?;
+        }
+    }
+    Ok(())
 }
 
 /// What shared Pushers keep secret goes where they send it, whatever others ask for: else a `server` of one's own would

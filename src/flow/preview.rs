@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::plan::plan;
+use super::plan::{not_renderable, plan};
 use super::{Caller, Engine};
 use crate::domain::delivery::Outgoing;
 use crate::domain::id::{PusherId, time_ordered};
 use crate::domain::mask::{blank, mask_value};
 use crate::domain::params::Params;
-use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Delivery, Resolved, hidden_secrets};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -60,9 +59,8 @@ fn one(engine: &Engine, delivery: Delivery, hidden: &BTreeSet<String>, now: Time
     let shown: Params = params.iter().map(|(name, given)| (name.clone(), given.value.clone())).collect();
     let delivery_id = format!("{}0", time_ordered(now.0, 0));
     let env = RenderEnv { now, delivery_id: &delivery_id, random: 0 };
-    let outgoing = service.render(&shown, &env).map_err(|problem| {
-        Error::Refused(Refusal::NotRenderable { member: delivery.name.clone(), reason: problem.to_string() })
-    })?;
+    let rendered = service.render(&shown, &env);
+    let outgoing = rendered.map_err(|problem| not_renderable(delivery.name.as_deref(), &problem))?;
     Ok(Previewed {
         name: delivery.name,
         service: service.spec.id.clone(),

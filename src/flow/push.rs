@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::Once;
 use super::meter::{self, Spent};
 use super::payload::Payload;
+use super::plan::not_renderable;
 use super::pushers::owner;
 use super::revoke::revoke_if_gone;
 use super::{Caller, Engine};
@@ -15,7 +16,6 @@ use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::permission::Action;
 use crate::domain::pusher::{Pusher, Strategy};
-use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Delivery, unmarked_secrets};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
@@ -168,9 +168,7 @@ fn task(
     let (name, run_at) = (delivery.name.clone(), delivery.due);
     let params = delivery.into_params();
     // A request that cannot be made is told now, not found out when it is due.
-    let host = service.destination(&params).map_err(|problem| {
-        Error::Refused(Refusal::NotRenderable { member: name.clone(), reason: problem.to_string() })
-    })?;
+    let host = service.destination(&params).map_err(|problem| not_renderable(name.as_deref(), &problem))?;
     let text = Payload { params, secrets }.write()?;
     Ok(NewTask {
         owner: AccountId::new(holder),

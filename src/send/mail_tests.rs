@@ -1,6 +1,10 @@
 //! What an address of a relay means, and what a mail becomes.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::domain::mailbox::is_mailbox;
+use crate::domain::trials::trials;
 
 fn relay(url: &str) -> Relay {
     parse_relay_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))
@@ -116,4 +120,32 @@ fn blind_copies_stand_in_the_envelope_only() {
     let message = compose(&mail).unwrap();
     assert_eq!(message.envelope().to().len(), 1);
     assert!(!composed(&mail).contains("eve"));
+}
+
+/// What addresses are made of, and what breaks them.
+const SHREDS: [&str; 32] = [
+    "a", "B", "7", "ann", "@", "@", "<", ">", "\"", "\"", "\\", " ", ".", ".", ",", ":", "(", ")", "[", "]", ";", "-",
+    "_", "%", "'", "é", "中", "💩", "\u{94d}", "\u{3000}", "\t", "xn--",
+];
+
+fn shreds() -> impl Strategy<Value = String> {
+    let shred = prop_oneof![
+        4 => prop::sample::select(SHREDS.to_vec()).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["ann@example.org", "<ann@example.org>", "\"B, Ann\" ", "例子.测试"]).prop_map(str::to_owned),
+        1 => "[a中]{60,70}",
+    ];
+    prop::collection::vec(shred, 0..8).prop_map(|shreds| shreds.concat())
+}
+
+proptest! {
+    #![proptest_config(trials(10_000))]
+
+    #[test]
+    fn an_address_that_a_push_may_name_can_be_sent_to(text in shreds()) {
+        match mailbox(&text, "") {
+            // Quotes within quotes: the library's only way to a user that needs some. Nobody writes it.
+            Ok(sent) if sent.email.user().starts_with('"') => {}
+            sent => prop_assert_eq!(is_mailbox(&text), sent.is_ok(), "{:?}", text),
+        }
+    }
 }

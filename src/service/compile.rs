@@ -104,6 +104,7 @@ fn params(declared: Vec<(String, Param)>, accepts_any: bool) -> Result<Vec<Param
         specs.push(ParamSpec {
             name,
             kind: param.kind,
+            items: param.items,
             required: param.required,
             secret: param.secret,
             default: param.default,
@@ -120,8 +121,16 @@ fn params(declared: Vec<(String, Param)>, accepts_any: bool) -> Result<Vec<Param
 }
 
 fn check_param(param: &Param) -> Result<(), &'static str> {
-    let is_number = matches!(param.kind, ParamType::Integer | ParamType::Number);
-    if (param.kind == ParamType::Enum) == param.values.is_empty() {
+    if param.items.is_some() && param.kind != ParamType::List {
+        return Err("`items` is for lists");
+    }
+    if matches!(param.items, Some(ParamType::List | ParamType::Object)) {
+        return Err("`items` is the type of single values, neither `list` nor `object`");
+    }
+    // What is said beside the type is said of the entries.
+    let kind = param.items.unwrap_or(param.kind);
+    let is_number = matches!(kind, ParamType::Integer | ParamType::Number);
+    if (kind == ParamType::Enum) == param.values.is_empty() {
         return Err("`enum` lists the words of type enum, and only of that");
     }
     if (param.min.is_some() || param.max.is_some()) && !is_number {
@@ -133,26 +142,28 @@ fn check_param(param: &Param) -> Result<(), &'static str> {
     if param.max_length == Some(0) {
         return Err("`max_length` is zero");
     }
-    if !param.accepts.is_empty() && param.kind != ParamType::Url {
+    if !param.accepts.is_empty() && kind != ParamType::Url {
         return Err("`accepts` lists the schemes of type url");
     }
     if param.required && param.default.is_some() {
         return Err("a required parameter has no use for a default");
     }
-    if param.default.as_ref().is_some_and(|value| !fits(value, param)) {
+    if param.default.as_ref().is_some_and(|value| !fits(value, param.kind, param)) {
         return Err("the default is not of the declared type");
     }
     Ok(())
 }
 
 /// Whether a value is of the declared type as it is, without conversion.
-fn fits(value: &Value, param: &Param) -> bool {
+fn fits(value: &Value, kind: ParamType, param: &Param) -> bool {
     let in_range = |number: f64| param.min.is_none_or(|min| number >= min) && param.max.is_none_or(|max| number <= max);
-    match (param.kind, value) {
+    match (kind, value) {
         (ParamType::Integer, Value::Number(number)) => !number.is_f64() && number.as_f64().is_some_and(in_range),
         (ParamType::Number, Value::Number(number)) => number.as_f64().is_some_and(in_range),
-        (ParamType::Boolean, Value::Bool(_)) | (ParamType::List, Value::Array(_)) => true,
-        (ParamType::Object, Value::Object(_)) => true,
+        (ParamType::Boolean, Value::Bool(_)) | (ParamType::Object, Value::Object(_)) => true,
+        (ParamType::List, Value::Array(items)) => {
+            param.items.is_none_or(|kind| items.iter().all(|item| fits(item, kind, param)))
+        }
         (ParamType::Enum, Value::String(word)) => param.values.contains(word),
         (ParamType::Url, Value::String(text)) => Url::parse(text)
             .is_ok_and(|url| param.accepts.is_empty() || param.accepts.iter().any(|scheme| scheme == url.scheme())),

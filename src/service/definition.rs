@@ -41,6 +41,7 @@ pub struct File {
 pub struct Param {
     #[serde(rename = "type")]
     pub kind: ParamType,
+    pub items: Option<ParamType>,
     #[serde(default)]
     pub required: bool,
     #[serde(default)]

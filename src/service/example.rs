@@ -56,7 +56,8 @@ impl Service {
         };
         let delivery_id = example.delivery_id.as_deref().unwrap_or(DELIVERY_ID);
         let env = RenderEnv { now, delivery_id, random: RANDOM };
-        let outgoing = self.render(&example.params, &env).map_err(|error| error.to_string())?;
+        let checked = self.check_people(&example.params);
+        let outgoing = checked.and_then(|()| self.render(&example.params, &env)).map_err(|error| error.to_string())?;
         match (outgoing, &example.request, &example.mail) {
             (Outgoing::Http(request), Some(expected), None) => compare_request(&request, expected, differences),
             (Outgoing::Mail(mail), None, Some(expected)) => compare_mail(&mail, expected, differences),

@@ -7,6 +7,7 @@ use super::helpers::as_text;
 use super::leaf::{Scope, Slot};
 use super::render::clean;
 use crate::domain::delivery::{Mail, MailSecurity, Relay};
+use crate::domain::mailbox::{ascii_host, host, is_mailbox};
 
 /// A compiled `[mail]`.
 #[derive(Debug, Clone)]
@@ -39,24 +40,37 @@ impl MailTemplate {
         Ok(format!("{} {}", self.destination(scope)?, self.security.text(scope)?))
     }
 
-    /// The finished mail.
-    pub fn render(&self, scope: &Scope<'_>) -> Result<Mail, RenderError> {
-        let relay = self.relay(scope)?;
-        let sender = self.from.text(scope)?;
-        let sender = clean(&sender);
-        let Some((_, domain)) = sender.trim_end_matches('>').rsplit_once('@') else {
-            return Err(self.from.error("is not a mail address"));
-        };
-        let message_id = format!("{}@{domain}", scope.env.delivery_id);
-        let to = people(&self.to, scope)?;
-        if to.is_empty() {
+    /// Whether the mail can be sent as far as addresses go: the sender's, those of the recipients, the one for answers.
+    pub fn check_people(&self, scope: &Scope<'_>) -> Result<(), RenderError> {
+        let sender = self.sender(scope)?;
+        if !is_mailbox(&sender) {
+            return Err(self.from.error(self.without_sender(scope)?));
+        }
+        if people(&self.to, scope)?.is_empty() {
             return Err(self.to.error("names nobody"));
         }
+        for slot in [&self.to, &self.cc, &self.bcc, &self.reply_to] {
+            if let Some(at) = people(slot, scope)?.iter().position(|person| !is_mailbox(person)) {
+                return Err(slot.error(format!("entry {} is not a mail address", at + 1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The finished mail. Whether its addresses are any is not looked at: in a preview they may be masked.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<Mail, RenderError> {
+        let relay = self.relay(scope)?;
+        let from = self.sender(scope)?;
+        let id = scope.env.delivery_id;
+        let message_id = match host(&from).and_then(ascii_host) {
+            Some(host) => format!("{id}@{host}"),
+            None => id.to_owned(),
+        };
         let html = self.html.text(scope)?;
         Ok(Mail {
             relay,
-            from: mailbox(&clean(&self.from_name.text(scope)?), &sender),
-            to,
+            from,
+            to: people(&self.to, scope)?,
             cc: people(&self.cc, scope)?,
             bcc: people(&self.bcc, scope)?,
             reply_to: people(&self.reply_to, scope)?.into_iter().next(),
@@ -65,6 +79,23 @@ impl MailTemplate {
             html: (!html.is_empty()).then(|| html.into_owned()),
             message_id,
         })
+    }
+
+    /// The sender's address, with the name that is given for it.
+    fn sender(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
+        let address = self.from.text(scope)?;
+        Ok(mailbox(&clean(&self.from_name.text(scope)?), &clean(&address)))
+    }
+
+    /// Why there is no sender, and what would give one.
+    fn without_sender(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
+        let missing = clean(&self.from.text(scope)?).is_empty();
+        let what = if missing { "the sender is missing" } else { "the sender is not a mail address" };
+        let params: Vec<String> = self.from.leaf.params().iter().map(|name| format!("`{name}`")).collect();
+        if params.is_empty() {
+            return Ok(what.to_owned());
+        }
+        Ok(format!("{what}: give a mail address as {}", params.join(" or ")))
     }
 
     fn address(&self, scope: &Scope<'_>) -> Result<(String, u16), RenderError> {
@@ -91,12 +122,13 @@ impl MailTemplate {
     }
 }
 
-/// The addresses of a list, or of a text with commas between them.
+/// The addresses of a list, or of a text with commas between them. A comma in quotes does not part one address.
 fn people(slot: &Slot, scope: &Scope<'_>) -> Result<Vec<String>, RenderError> {
     let value = slot.value(scope)?;
     let given: Vec<String> = match value.as_deref() {
         None => Vec::new(),
         Some(Value::Array(items)) => items.iter().map(|item| as_text(item).into_owned()).collect(),
+        Some(Value::String(text)) if is_mailbox(&clean(text)) => vec![text.clone()],
         Some(value) => as_text(value).split(',').map(str::to_owned).collect(),
     };
     Ok(given.iter().map(|person| clean(person).into_owned()).filter(|person| !person.is_empty()).collect())

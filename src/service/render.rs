@@ -60,6 +60,13 @@ impl Service {
         }
     }
 
+    /// Whether whoever a delivery names can be written to: a mail's sender and recipients. A request has none.
+    pub fn check_people(&self, params: &Params) -> Result<(), RenderError> {
+        let Body::Smtp(mail) = &self.body else { return Ok(()) };
+        let env = RenderEnv { now: Timestamp(0), delivery_id: "", random: 0 };
+        mail.check_people(&Scope { spec: &self.spec, params, env: &env })
+    }
+
     /// What decides where a delivery goes: equal texts, equal places. Unlike `destination` it tells apart what lies on
     /// one host.
     pub fn place(&self, params: &Params) -> Result<String, RenderError> {

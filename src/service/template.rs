@@ -89,6 +89,35 @@ impl Leaf {
             elements => Ok(Self::Text(names.pieces(elements)?)),
         }
     }
+
+    /// The parameters that it is made of, each once, as they come.
+    pub fn params(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let mut visit = |name: &str, _| {
+            if !found.iter().any(|known| known == name) {
+                found.push(name.to_owned());
+            }
+        };
+        match self {
+            Self::Constant(_) => {}
+            Self::Single(expr) => expr.visit_params(true, &mut visit),
+            Self::Text(pieces) => pieces.iter().for_each(|piece| piece.visit_params(&mut visit)),
+        }
+        found
+    }
+}
+
+impl Piece {
+    fn visit_params(&self, visit: &mut dyn FnMut(&str, bool)) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Value(expr) => expr.visit_params(true, visit),
+            Self::If { condition, then, otherwise, .. } => {
+                condition.visit_params(true, visit);
+                then.iter().chain(otherwise).for_each(|piece| piece.visit_params(visit));
+            }
+        }
+    }
 }
 
 impl Names<'_> {

@@ -6,6 +6,7 @@ mod api_token;
 mod audit;
 mod backup;
 mod bad_input;
+mod bad_mail;
 mod bad_pusher;
 mod cli;
 mod cli_admin;

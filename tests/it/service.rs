@@ -35,6 +35,7 @@ server = { type = "url", required = true, help = "Where", help_zh = "地址" }
 content = { type = "text", required = true, max_length = 20, help = "What", help_zh = "内容" }
 pin = { type = "string", secret = true, help = "Pin", help_zh = "密码" }
 priority = { type = "integer", min = 1, max = 5, default = 3, help = "How", help_zh = "级别" }
+links = { type = "list", items = "url", help = "Links", help_zh = "链接" }
 
 [request]
 url = "{{server}}/page"
@@ -93,7 +94,7 @@ async fn a_service_tells_enough_to_draw_a_form() {
     let service = world.anonymous().get("/service/pager/").await.into_data();
     let mut param = json!({
         "name": "server", "type": "url", "required": true, "secret": false, "default": null, "enum": [],
-        "max_length": null, "min": null, "max": null, "help": "Where", "help_zh": "地址",
+        "items": null, "max_length": null, "min": null, "max": null, "help": "Where", "help_zh": "地址",
     });
     assert_eq!(service["params"][0].to_string(), param.to_string(), "also in this order");
     for (name, value) in [
@@ -109,6 +110,7 @@ async fn a_service_tells_enough_to_draw_a_form() {
     assert_eq!(service["params"][2]["secret"], true);
     let priority = &service["params"][3];
     assert_eq!((&priority["default"], &priority["min"], &priority["max"]), (&json!(3), &json!(1.0), &json!(5.0)));
+    assert_eq!(service["params"][4]["items"], "url");
     let mut head = service.clone();
     head["params"].take();
     assert_eq!(
@@ -157,7 +159,7 @@ async fn a_broken_file_stops_the_start_with_path_line_and_reason() {
     let told = refusal(broken.path()).await;
     let path = |name: &str| broken.path().join("services").join(name).display().to_string();
     for (file, line, reason) in
-        [("a.toml", 10, "unknown variant `txet`"), ("b.toml", 21, "contents"), ("c.toml", 1, "")]
+        [("a.toml", 10, "unknown variant `txet`"), ("b.toml", 22, "contents"), ("c.toml", 1, "")]
     {
         let start = format!("{}:{line}: ", path(file));
         let line = told.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {start} in {told}"));

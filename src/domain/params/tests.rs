@@ -20,6 +20,14 @@ fn refuses(kind: ParamType, cases: &[Value]) {
 }
 
 #[test]
+fn a_type_has_the_word_that_it_is_read_from() {
+    for word in ["string", "text", "integer", "number", "boolean", "enum", "list", "object", "url", "email"] {
+        let kind: ParamType = serde_json::from_value(json!(word)).unwrap();
+        assert_eq!(kind.as_str(), word);
+    }
+}
+
+#[test]
 fn text_takes_scalars_in_their_json_spelling() {
     for kind in [ParamType::String, ParamType::Text] {
         takes(
@@ -123,6 +131,40 @@ fn lists() {
     refuses(ParamType::List, &[json!(5), json!({"a": 1})]);
 }
 
+fn list_of(items: ParamType) -> ParamSpec {
+    ParamSpec { items: Some(items), ..spec(ParamType::List) }
+}
+
+#[test]
+fn lists_of_one_type() {
+    for (items, given, expected) in [
+        (ParamType::Email, json!("a@b, 李 <c@d>"), json!(["a@b", "李 <c@d>"])),
+        (ParamType::Email, json!(["\"B, A\" <a@b>", null, "", " ", "c@d\n"]), json!(["\"B, A\" <a@b>", "c@d"])),
+        (ParamType::Email, json!([null]), json!([])),
+        (ParamType::Integer, json!("1, 2"), json!([1, 2])),
+        (ParamType::Integer, json!([1, "2", 3.0]), json!([1, 2, 3])),
+        (ParamType::Enum, json!("low,high"), json!(["low", "high"])),
+        (ParamType::String, json!(["a", 1]), json!(["a", "1"])),
+    ] {
+        assert_eq!(convert(&list_of(items), &given), Ok(Some(expected)), "{items:?} {given}");
+    }
+    let wrong = |number, problem| Err(Problem::Entry(number, Box::new(problem)));
+    for (items, given, expected) in [
+        (ParamType::Email, json!("a@b, nobody"), wrong(2, Problem::NotA(ParamType::Email))),
+        (ParamType::Email, json!(["a@b, c@d"]), wrong(1, Problem::NotA(ParamType::Email))),
+        (ParamType::Email, json!(["", null, 5]), wrong(3, Problem::NotA(ParamType::Email))),
+        (ParamType::Url, json!([["https://a/"]]), wrong(1, Problem::NotA(ParamType::Url))),
+        (ParamType::Enum, json!("low,x"), wrong(2, Problem::NotOneOf(spec(ParamType::Enum).values))),
+        (ParamType::Email, json!(5), Err(Problem::NotA(ParamType::List))),
+    ] {
+        assert_eq!(convert(&list_of(items), &given), expected, "{items:?} {given}");
+    }
+    let short = ParamSpec { max_length: Some(2), ..list_of(ParamType::String) };
+    assert_eq!(convert(&short, &json!("ab,abc")), wrong(2, Problem::TooLong(2)));
+    let small = ParamSpec { max: Some(2.0), ..list_of(ParamType::Integer) };
+    assert_eq!(convert(&small, &json!([1, 2, 3])), wrong(3, Problem::Above("2".into())));
+}
+
 #[test]
 fn objects() {
     takes(ParamType::Object, &[(json!({"a": [1]}), json!({"a": [1]})), (json!(r#" {"a": 1} "#), json!({"a": 1}))]);
@@ -156,6 +198,8 @@ fn addresses() {
             (json!(" Ann@Example.org "), json!("Ann@Example.org")),
             (json!("Ann B <ann@example.org>"), json!("Ann B <ann@example.org>")),
             (json!("<ann@example.org>"), json!("<ann@example.org>")),
+            (json!("\"B, Ann\" < ann@example.org>"), json!("\"B, Ann\" < ann@example.org>")),
+            (json!("Ann\r\n\tB <ann@example.org>\n"), json!("Ann   B <ann@example.org>")),
         ],
     );
     refuses(
@@ -166,7 +210,10 @@ fn addresses() {
             json!("Ann <a@b> <c@d>"),
             json!("Ann\r\nBcc: x <a@b>"),
             json!("a@b, c@d"),
-            json!("Ann < a@b>"),
+            json!("Ann, B <a@b>"),
+            json!("\"Ann <a@b>"),
+            json!("a@-b"),
+            json!(" "),
             json!(5),
         ],
     );
@@ -203,6 +250,8 @@ fn what_is_required_is_not_empty() {
         let required = ParamSpec { required: true, ..spec(kind) };
         assert_eq!(convert(&required, &empty), Err(Problem::Missing), "{kind:?} {empty}");
     }
+    let required = ParamSpec { required: true, ..list_of(ParamType::String) };
+    assert_eq!(convert(&required, &json!([null, " "])), Err(Problem::Missing));
 }
 
 #[test]

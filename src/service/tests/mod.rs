@@ -3,6 +3,7 @@
 mod catalogue;
 mod helpers;
 mod leaves;
+mod mail;
 mod markup;
 mod mutations;
 mod properties;

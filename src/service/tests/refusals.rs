@@ -35,6 +35,15 @@ fn every_refusal_has_path_line_and_reason() {
         ("[params.a]\ntype = \"integer\"\nmin = 2\nmax = 1\n", "t.toml:6: params.a: `min` is above `max`"),
         ("[params.a]\ntype = \"text\"\nmax_length = 0\n", "t.toml:6: params.a: `max_length` is zero"),
         ("[params.a]\ntype = \"text\"\naccepts = [\"https\"]\n", "t.toml:6: params.a: `accepts` lists the schemes"),
+        ("[params.a]\ntype = \"text\"\nitems = \"text\"\n", "t.toml:6: params.a: `items` is for lists"),
+        ("[params.a]\ntype = \"list\"\nitems = \"list\"\n", "t.toml:6: params.a: `items` is the type of single values"),
+        ("[params.a]\ntype = \"list\"\nitems = \"mail\"\n", "t.toml:8: unknown variant `mail`"),
+        ("[params.a]\ntype = \"list\"\nitems = \"enum\"\n", "t.toml:6: params.a: `enum` lists the words"),
+        ("[params.a]\ntype = \"list\"\nmin = 1\n", "t.toml:6: params.a: `min` and `max` are for numbers"),
+        (
+            "[params.a]\ntype = \"list\"\nitems = \"integer\"\ndefault = [\"x\"]\n",
+            "t.toml:6: params.a: the default is not of the declared type",
+        ),
         ("[params.a]\ntype = \"text\"\nrequired = true\ndefault = \"x\"\n", "t.toml:6: params.a: a required parameter"),
         (
             "[params.a]\ntype = \"integer\"\ndefault = \"x\"\n",
