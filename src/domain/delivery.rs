@@ -71,7 +71,8 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Why no answer came, or not all of it. The Service's id is put before the code.
+/// Why no answer came, or not all of it, or why a relay did not take a mail. The Service's id is put before the code, or
+/// before a word of its own for the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendFailure {
     /// A stable word: `timeout`, `connect_failed`, `dns_failed`, `tls_failed`, `address_refused`, `redirect_refused`,
@@ -82,7 +83,7 @@ pub struct SendFailure {
     pub message: String,
     /// Whether another attempt may go better.
     pub retry: bool,
-    /// The status that came with it, if any.
+    /// The status of a relay's reply, or of the answer that broke off.
     pub status: Option<u16>,
     /// What had come of an HTTP answer when it broke off.
     pub begun: Option<Box<Answer>>,

@@ -114,12 +114,25 @@ impl Service {
         }
     }
 
-    /// What it means that no answer came.
+    /// What it means that no answer came, or that a relay did not take a mail: what the definition says of its reply,
+    /// else what the sender does.
     pub fn failure(&self, failure: &SendFailure) -> Outcome {
-        let code = format!("{}:{}", self.spec.id, failure.code);
+        let reply = reply_about_the_mail(failure);
+        let word = reply.and_then(|status| self.response.errors.get(&format!("smtp_{status}")));
+        let code = format!("{}:{}", self.spec.id, word.map_or(failure.code, String::as_str));
         let message = one_line(&failure.message);
-        if failure.retry { Outcome::Later { code, message, after: None } } else { Outcome::Never { code, message } }
+        let passing = reply.and_then(|status| self.response.passing_by_status(status)).unwrap_or(failure.retry);
+        if passing { Outcome::Later { code, message, after: None } } else { Outcome::Never { code, message } }
     }
+}
+
+/// The status of a relay's reply, if the definition is asked about it. At the login a status such as 550 means something
+/// else than afterwards; three of them never mean anything but the login.
+fn reply_about_the_mail(failure: &SendFailure) -> Option<u16> {
+    let login = failure.code == "relay_auth_failed";
+    // An answer that broke off has a status as well.
+    let reply = failure.status.filter(|_| failure.begun.is_none());
+    reply.filter(|status| !login || matches!(status, 530 | 534 | 535))
 }
 
 impl Response {
@@ -144,17 +157,14 @@ impl Response {
         if self.retry.names(channel_code) {
             return true;
         }
-        if self.last.status.contains(&status) {
-            return false;
-        }
-        if self.retry.status.contains(&status) {
-            return true;
-        }
-        let may_pass = match self.transport {
-            Transport::Http => matches!(status, 408 | 425 | 429 | 500..),
-            Transport::Smtp => matches!(status, 400..500),
-        };
-        !status_fits && may_pass
+        let may_pass = !status_fits && matches!(status, 408 | 425 | 429 | 500..);
+        self.passing_by_status(status).unwrap_or(may_pass)
+    }
+
+    /// What the definition says of a status, if it does.
+    fn passing_by_status(&self, status: u16) -> Option<bool> {
+        let last = self.last.status.contains(&status);
+        (last || self.retry.status.contains(&status)).then_some(!last)
     }
 
     fn after(&self, read: &Read<'_>, channel_code: Option<&str>, now: Timestamp) -> Option<Duration> {

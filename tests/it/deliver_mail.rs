@@ -1,6 +1,9 @@
 //! Mail by the `email` Service, to a real relay on loopback.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::client::{Client, text};
 use crate::support::smtp_sink::{SmtpSink, Trouble};
@@ -12,6 +15,9 @@ both!(
     a_relay_that_asks_for_a_login_gets_one,
     a_wrong_password_is_told_and_not_repeated,
     a_mailbox_that_is_not_there_is_told,
+    what_a_relay_refuses_has_the_word_of_the_definition,
+    what_a_relay_defers_has_the_word_of_the_definition,
+    the_definition_says_what_is_tried_again,
     a_relay_that_defers_is_tried_again,
     a_relay_that_hangs_ends_in_a_timeout,
 );
@@ -93,8 +99,59 @@ async fn a_mailbox_that_is_not_there_is_told() {
     post.relay.script(vec![Trouble::say("RCPT", "550 5.1.1 no such user")]);
     let task = post.push(json!({ "content": "c" })).await;
     assert_eq!((&task["state"], &task["attempts"]), (&json!("failed"), &json!(1)));
+    assert_eq!(task["error"]["code"], "email:mailbox_not_found");
     assert_eq!(task["attempt_log"][0]["status"], 550);
     assert!(text(&task["error"]["message"]).contains("no such user"), "{task}");
+}
+
+async fn what_a_relay_refuses_has_the_word_of_the_definition() {
+    let post = Post::plain().await;
+    for (at, reply, code) in [
+        ("END", "552 5.2.2 mailbox full", "email:mailbox_full"),
+        ("DATA", "554 5.7.1 spam", "email:relay_refused"),
+        ("MAIL", "553 5.1.8 sender not allowed", "email:relay_refused"),
+        ("MAIL", "530 5.7.0 log in first", "email:relay_auth_failed"),
+    ] {
+        post.relay.script(vec![Trouble::say(at, reply)]);
+        let task = post.push(json!({ "content": "c" })).await;
+        assert_eq!((&task["state"], &task["attempts"]), (&json!("failed"), &json!(1)), "{reply}");
+        assert_eq!((&task["error"]["code"], &task["attempt_log"][0]["code"]), (&json!(code), &json!(code)), "{reply}");
+    }
+}
+
+async fn what_a_relay_defers_has_the_word_of_the_definition() {
+    let post = Post::plain().await;
+    for replies in [
+        [("450 4.2.1 greylisted", "email:mailbox_busy"), ("452 4.2.2 over quota", "email:mailbox_full")],
+        [("451 4.3.0 later", "email:relay_unavailable"), ("421 4.3.2 closing", "email:relay_unavailable")],
+    ] {
+        post.relay.script(replies.iter().map(|(reply, _)| Trouble::say("RCPT", reply)).collect());
+        let task = post.push(json!({ "content": "c" })).await;
+        assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(3)), "{replies:?}");
+        for (at, (reply, code)) in replies.iter().enumerate() {
+            assert_eq!(task["attempt_log"][at]["code"], *code, "{reply}");
+        }
+    }
+}
+
+async fn the_definition_says_what_is_tried_again() {
+    let rules = "[response.retry]\nstatus = [550, 452]\n[response.final]\nstatus = [451, 452]\n\n[response.errors]";
+    let email = include_str!("../../presets/services/email.toml").replace("[response.errors]", rules);
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("services")).unwrap();
+    std::fs::write(folder.path().join("services/email.toml"), email).unwrap();
+    let world = World::builder().start_in(Arc::new(folder)).await;
+    let post = Post::start(world, SmtpSink::start().await, json!({})).await;
+    for (reply, state, attempts, code) in [
+        ("550 5.1.1 no such user", "succeeded", 2, "email:mailbox_not_found"),
+        ("451 4.3.0 later", "failed", 1, "email:relay_unavailable"),
+        ("452 4.2.2 over quota", "failed", 1, "email:mailbox_full"),
+    ] {
+        post.relay.script(vec![Trouble::say("RCPT", reply)]);
+        let task = post.push(json!({ "content": "c" })).await;
+        assert_eq!((&task["state"], &task["attempts"]), (&json!(state), &json!(attempts)), "{reply}");
+        assert_eq!(task["attempt_log"][0]["code"], code, "{reply}");
+    }
 }
 
 async fn a_relay_that_defers_is_tried_again() {

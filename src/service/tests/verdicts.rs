@@ -144,8 +144,6 @@ fn embedded_services_read_what_their_channels_say() {
         ("webhook", 204, "", "sent"),
         ("webhook", 410, "", "never webhook:http_410 status 410"),
         ("email", 250, "", "sent"),
-        ("email", 451, "4.3.0 later", "later email:smtp_451 4.3.0 later"),
-        ("email", 550, "no such user", "never email:mailbox_not_found no such user"),
     ] {
         let service = catalogue.get(id).unwrap();
         assert_eq!(spell(service.judge(&answer(status, body), ENV.now)), expected, "{id} {status} {body}");
@@ -254,12 +252,54 @@ fn failures_keep_their_word() {
     assert_eq!(spell(service.failure(&failure(false))), "never t:timeout no answer in time");
 }
 
-#[test]
-fn mail_has_its_own_classes() {
+/// A Service that sends mails.
+fn with_mail(response: &str) -> Service {
     let source = format!(
-        "{}[mail]\nhost = \"h\"\nport = \"25\"\nsecurity = \"none\"\nfrom = \"a@b\"\nto = \"c@d\"\nsubject = \"s\"\ntext = \"t\"\n",
+        "{}[mail]\nhost = \"h\"\nport = \"25\"\nsecurity = \"none\"\nfrom = \"a@b\"\nto = \"c@d\"\nsubject = \"s\"\ntext = \"t\"\n{response}",
         HEAD.replace("\"http\"", "\"smtp\"")
     );
-    let mail = Service::parse("m.toml", &source).unwrap();
-    check(&mail, &[(250, "", "sent"), (421, "x", "later t:smtp_421 x"), (535, "x", "never t:smtp_535 x")]);
+    Service::parse("m.toml", &source).unwrap()
+}
+
+/// What a relay refused, or deferred, as the sender tells it.
+fn refused(code: &'static str, status: u16) -> SendFailure {
+    SendFailure { code, message: "5.0.0\nno".into(), retry: status < 500, status: Some(status), begun: None }
+}
+
+#[test]
+fn what_a_relay_says_has_the_word_of_the_definition() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let email = catalogue.get("email").unwrap();
+    for (code, status, expected) in [
+        ("relay_refused", 550, "never email:mailbox_not_found 5.0.0 no"),
+        ("relay_refused", 552, "never email:mailbox_full 5.0.0 no"),
+        ("relay_refused", 553, "never email:relay_refused 5.0.0 no"),
+        ("relay_unavailable", 450, "later email:mailbox_busy 5.0.0 no"),
+        ("relay_unavailable", 451, "later email:relay_unavailable 5.0.0 no"),
+        ("relay_auth_failed", 530, "never email:relay_auth_failed 5.0.0 no"),
+        ("relay_auth_failed", 535, "never email:relay_auth_failed 5.0.0 no"),
+        // At the login it says nothing of a mailbox.
+        ("relay_auth_failed", 550, "never email:relay_auth_failed 5.0.0 no"),
+    ] {
+        assert_eq!(spell(email.failure(&refused(code, status))), expected, "{code} {status}");
+    }
+    assert_eq!(spell(email.judge(&answer(250, ""), ENV.now)), "sent");
+}
+
+#[test]
+fn the_definition_of_a_mail_says_what_is_tried_again() {
+    let service = with_mail(
+        "[response.retry]\nstatus = [450, 535, 550]\n[response.final]\nstatus = [450, 451]\n[response.errors]\nsmtp_535 = \"login\"\n",
+    );
+    for (code, status, expected) in [
+        ("relay_refused", 550, "later t:relay_refused 5.0.0 no"),
+        ("relay_refused", 554, "never t:relay_refused 5.0.0 no"),
+        ("relay_unavailable", 450, "never t:relay_unavailable 5.0.0 no"),
+        ("relay_unavailable", 451, "never t:relay_unavailable 5.0.0 no"),
+        ("relay_unavailable", 452, "later t:relay_unavailable 5.0.0 no"),
+        ("relay_auth_failed", 535, "later t:login 5.0.0 no"),
+        ("relay_auth_failed", 550, "never t:relay_auth_failed 5.0.0 no"),
+    ] {
+        assert_eq!(spell(service.failure(&refused(code, status))), expected, "{code} {status}");
+    }
 }
