@@ -47,6 +47,9 @@ impl Verdicts {
 impl Response {
     /// Checks what is written: pointers, rules, words.
     pub fn new(written: definition::Response, transport: Transport) -> Result<Self, Fault> {
+        if transport == Transport::Smtp {
+            check_for_mail(&written)?;
+        }
         for (key, pointer) in [("code", &written.code), ("message", &written.message)] {
             check_pointer(pointer.as_deref(), &format!("response.{key}"))?;
         }
@@ -118,7 +121,7 @@ impl Service {
     /// else what the sender does.
     pub fn failure(&self, failure: &SendFailure) -> Outcome {
         let reply = reply_about_the_mail(failure);
-        let word = reply.and_then(|status| self.response.errors.get(&format!("smtp_{status}")));
+        let word = reply.and_then(|status| self.response.errors.get(&smtp_key(status)));
         let code = format!("{}:{}", self.spec.id, word.map_or(failure.code, String::as_str));
         let message = one_line(&failure.message);
         let passing = reply.and_then(|status| self.response.passing_by_status(status)).unwrap_or(failure.retry);
@@ -180,6 +183,51 @@ impl Response {
             .or_else(|| read.wait_in_header("retry-after", now))
             .map(|wait| wait.min(Duration::from_secs(MAX_WAIT)))
     }
+}
+
+/// Refuses what is not asked about a mail. A relay answers with a status: what it takes is sent, and only of what it
+/// refuses or defers there is something to say.
+fn check_for_mail(written: &definition::Response) -> Result<(), Fault> {
+    let unasked = [
+        ("status", written.status.is_some()),
+        ("success", !written.success.is_empty()),
+        ("code", written.code.is_some()),
+        ("message", written.message.is_some()),
+        ("retry.codes", !written.retry.codes.is_empty()),
+        ("final.codes", !written.last.codes.is_empty()),
+        ("retry_after", !written.retry_after.is_empty()),
+    ];
+    if let Some((key, _)) = unasked.into_iter().find(|(_, given)| *given) {
+        let reason = "is not asked about a mail: what a relay takes is sent, and of the rest only the status counts";
+        return Err(Fault::new(&format!("response.{key}"), reason));
+    }
+    for (key, statuses) in [("retry", &written.retry.status), ("final", &written.last.status)] {
+        if !statuses.iter().all(is_refusal) {
+            let at = format!("response.{key}.status");
+            return Err(Fault::new(&at, "a relay refuses with a status from 400 to 599"));
+        }
+    }
+    let names_one = |key: &str| {
+        let status = key.strip_prefix("smtp_").and_then(|status| status.parse().ok());
+        status.filter(is_refusal).is_some_and(|status| *key == smtp_key(status))
+    };
+    match written.errors.keys().find(|key| !names_one(key)) {
+        Some(key) => {
+            let at = vec!["response".into(), "errors".into(), key.clone()];
+            Err(Fault { at, reason: "is not `smtp_` and a status from 400 to 599".into() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a relay refuses or defers a mail with this status.
+fn is_refusal(status: &u16) -> bool {
+    (400..600).contains(status)
+}
+
+/// What a relay's status is called in `[response.errors]`.
+fn smtp_key(status: u16) -> String {
+    format!("smtp_{status}")
 }
 
 fn texts(codes: &[Value]) -> Vec<String> {

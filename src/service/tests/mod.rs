@@ -28,6 +28,12 @@ fn service(rest: &str) -> Service {
     Service::parse("t.toml", &format!("{HEAD}{rest}")).unwrap()
 }
 
+/// A definition that sends mails; `rest` begins on line 14.
+fn mail_source(rest: &str) -> String {
+    let mail = "[mail]\nhost = \"h\"\nport = \"25\"\nsecurity = \"none\"\nfrom = \"a@b\"\nto = \"c@d\"\nsubject = \"s\"\ntext = \"t\"\n";
+    format!("{}{mail}{rest}", HEAD.replace("\"http\"", "\"smtp\""))
+}
+
 fn params(json: Value) -> Params {
     serde_json::from_value(json).unwrap()
 }

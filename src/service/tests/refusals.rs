@@ -1,6 +1,6 @@
 //! What the loader refuses: each with path, line and reason.
 
-use super::HEAD;
+use super::{HEAD, mail_source};
 use crate::service::Service;
 use crate::service::template::{Leaf, MAX_LEAF, Names};
 
@@ -121,6 +121,39 @@ fn every_refusal_has_path_line_and_reason() {
         let refusal = refusal(rest);
         assert!(refusal.starts_with(expected), "{rest}\ngives {refusal}\nnot   {expected}");
     }
+}
+
+#[test]
+fn what_means_nothing_for_a_mail_is_refused() {
+    let response = |key: &str| format!("response.{key}: is not asked about a mail");
+    let statuses = |key: &str| format!("response.{key}: a relay refuses with a status from 400 to 599");
+    let errors = |key: &str| format!("response.errors.{key}: is not `smtp_` and a status from 400 to 599");
+    for (rest, line, expected) in [
+        ("[response]\nstatus = [250]\n", 15, response("status")),
+        ("[response]\ncode = \"\"\n", 15, response("code")),
+        ("[response]\nmessage = \"/m\"\n", 15, response("message")),
+        ("[[response.success]]\nbody_begins = \"2.0.0\"\n", 14, response("success")),
+        ("[[response.retry_after]]\nfixed = 60\n", 14, response("retry_after")),
+        ("[response.retry]\nstatus = [550]\ncodes = [1]\n", 16, response("retry.codes")),
+        ("[response.final]\ncodes = [\"x\"]\n", 15, response("final.codes")),
+        ("[response.retry]\nstatus = [450, 250]\n", 15, statuses("retry.status")),
+        ("[response.final]\nstatus = [600]\n", 15, statuses("final.status")),
+        ("[response.errors]\nsmtp_550 = \"a\"\nhttp_404 = \"b\"\n", 16, errors("http_404")),
+        ("[response.errors]\n550 = \"a\"\n", 15, errors("550")),
+        ("[response.errors]\nsmtp_250 = \"a\"\n", 15, errors("smtp_250")),
+        ("[response.errors]\nsmtp_0550 = \"a\"\n", 15, errors("smtp_0550")),
+        ("[response.errors]\n\"smtp_+550\" = \"a\"\n", 15, errors("smtp_+550")),
+        ("[response.errors]\n\"smtp_5.1.1\" = \"a\"\n", 15, errors("smtp_5.1.1")),
+    ] {
+        let error = Service::parse("m.toml", &mail_source(rest)).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("m.toml:{line}: {expected}")),
+            "{rest}\ngives {error}\nnot   {line}: {expected}"
+        );
+    }
+    let errors = "[response.errors]\nsmtp_400 = \"a\"\nsmtp_599 = \"b\"\n";
+    let taken = format!("[response.retry]\nstatus = [550]\n[response.final]\nstatus = [400, 599]\n{errors}");
+    assert!(Service::parse("m.toml", &mail_source(&taken)).is_ok());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ENV, HEAD, service};
+use super::{ENV, mail_source, service};
 use crate::domain::delivery::{Answer, Outcome, SendFailure};
 use crate::domain::time::Timestamp;
 use crate::service::{Catalogue, Service};
@@ -254,11 +254,7 @@ fn failures_keep_their_word() {
 
 /// A Service that sends mails.
 fn with_mail(response: &str) -> Service {
-    let source = format!(
-        "{}[mail]\nhost = \"h\"\nport = \"25\"\nsecurity = \"none\"\nfrom = \"a@b\"\nto = \"c@d\"\nsubject = \"s\"\ntext = \"t\"\n{response}",
-        HEAD.replace("\"http\"", "\"smtp\"")
-    );
-    Service::parse("m.toml", &source).unwrap()
+    Service::parse("m.toml", &mail_source(response)).unwrap()
 }
 
 /// What a relay refused, or deferred, as the sender tells it.
