@@ -12,6 +12,7 @@ use super::Tag;
 use super::envelope::{ApiError, Reply};
 use super::page::{Page, PageQuery};
 use crate::domain::params::ParamSpec;
+use crate::domain::pusher::is_declarable;
 use crate::error::Error;
 use crate::flow::Engine;
 use crate::service::Service;
@@ -118,6 +119,10 @@ impl ServiceApi {
         cursor: Query<Option<String>>,
     ) -> Result<Reply<Page<ServiceView>>, ApiError> {
         let page = PageQuery::new(limit.0, cursor.0.as_deref())?;
+        // The next page begins behind a Service's id, whether or not that Service is still there.
+        if page.after.as_deref().is_some_and(|last| !is_declarable(last)) {
+            return Err(ApiError::cursor_invalid());
+        }
         let after = |id: &str| page.after.as_deref().is_none_or(|last| id > last);
         let rows = engine.catalogue.all().filter(|service| after(&service.spec.id));
         let rows = rows.take(usize::try_from(page.rows()).unwrap_or(usize::MAX)).collect();
