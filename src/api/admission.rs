@@ -1,5 +1,5 @@
 //! Admission to the operations: finds which one is called, and lets in who may call it, before anything else of the
-//! request is looked at. What it does not know it lets pass as nobody's, and the operation refuses it.
+//! request is looked at: of a body that is parameters, before anything but the token. What it does not know it lets pass as nobody's, and the operation refuses it.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use poem::http::Method;
 use poem::{Endpoint, PathPattern, Request, Response, Result};
 use serde_json::Value;
 
-use super::auth::{admit, in_headers, in_query};
+use super::auth::{admit, in_body, in_headers, in_query};
 use super::envelope::ApiError;
-use super::scopes::{Access, access, acts};
+use super::scopes::{Access, access, acts, takes_parameters};
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine};
@@ -30,6 +30,8 @@ struct Operation {
     access: Access,
     /// A GET that does something.
     acts: bool,
+    /// The token may stand in its body.
+    takes_parameters: bool,
 }
 
 /// A part of a path.
@@ -53,16 +55,19 @@ impl<E> Admission<E> {
         self.operations.iter().find(|operation| operation.method == *method && operation.path == *path)
     }
 
-    async fn let_in(&self, request: &Request, asked: Access) -> Result<Option<Caller>, ApiError> {
-        let (scope, needed) = match asked {
+    async fn let_in(&self, request: &mut Request, operation: &Operation) -> Result<Option<Caller>> {
+        let (scope, needed) = match operation.access {
             Access::Public => return Ok(None),
             Access::Open(scope) => (scope, false),
             Access::Needs(scope) => (scope, true),
         };
-        let token = in_headers(request).map(str::to_owned).or_else(|| in_query(request));
-        match token {
-            Some(token) => admit(&self.engine, request, &token, scope).await.map(Some),
-            None if needed => Err(Error::Unauthorized(AuthProblem::Missing).into()),
+        let mut token = in_headers(request).map(str::to_owned);
+        if token.is_none() && operation.takes_parameters {
+            token = in_body(request).await?;
+        }
+        match token.or_else(|| in_query(request)) {
+            Some(token) => Ok(Some(admit(&self.engine, request, &token, scope).await?)),
+            None if needed => Err(ApiError::from(Error::Unauthorized(AuthProblem::Missing)).into()),
             None => Ok(None),
         }
     }
@@ -86,12 +91,12 @@ where
         if operation.acts && *request.method() == Method::HEAD {
             return refused(MethodNotAllowedError.into());
         }
-        match self.let_in(&request, operation.access).await {
+        match self.let_in(&mut request, operation).await {
             Ok(Some(caller)) => {
                 request.set_data(caller);
             }
             Ok(None) => {}
-            Err(error) => return refused(error.into()),
+            Err(error) => return refused(error),
         }
         // What may change an account, a session or a token: afterwards none of them is taken on trust.
         let pushes = matches!(operation.access, Access::Open(Scope::Push) | Access::Needs(Scope::Push));
@@ -129,7 +134,9 @@ fn operations(document: &Value) -> Vec<Operation> {
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes());
             if let (Some(access), Ok(method)) = (access(id), method) {
                 let segments = path.split('/').filter(|part| !part.is_empty()).map(segment).collect();
-                found.push(Operation { method, path: path.as_str().into(), segments, access, acts: acts(id) });
+                let (acts, takes_parameters) = (acts(id), takes_parameters(id));
+                let path = path.as_str().into();
+                found.push(Operation { method, path, segments, access, acts, takes_parameters });
             }
         }
     }

@@ -5,9 +5,11 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::body::PushBody;
 use super::envelope::ApiError;
 use super::origin::origin;
 use crate::domain::modifier::TOKEN;
+use crate::domain::params::Params;
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine, login};
@@ -64,7 +66,14 @@ impl<'a> ApiExtractor<'a> for Auth {
         let [bearer, header_key, query] = WAYS;
         registry.create_security_scheme(bearer, header);
         registry.create_security_scheme(header_key, key("header", KEY_HEADER, "The same tokens in a header."));
-        registry.create_security_scheme(query, key("query", TOKEN, "The same tokens as a parameter."));
+        registry.create_security_scheme(
+            query,
+            key(
+                "query",
+                TOKEN,
+                "The same tokens as a parameter of the query; of a push and of a preview also in the body.",
+            ),
+        );
     }
 
     fn security_schemes() -> Vec<&'static str> {
@@ -88,6 +97,26 @@ pub async fn admit(engine: &Engine, request: &Request, token: &str, scope: Scope
 /// The token in the headers of a request.
 pub fn in_headers(request: &Request) -> Option<&str> {
     bearer(request).or_else(|| request.header(KEY_HEADER).map(str::trim))
+}
+
+/// The token among parameters.
+pub fn in_params(params: &Params) -> Option<&str> {
+    params.get(TOKEN)?.as_str()
+}
+
+/// The token among the parameters in the body of a request; the body can be read again. One that is not what its media
+/// type says holds none: that is for the operation to tell, to whoever may call it.
+///
+/// # Errors
+/// If the body cannot be read to its end.
+pub async fn in_body(request: &mut Request) -> poem::Result<Option<String>> {
+    let bytes = request.take_body().into_bytes().await?;
+    let token = match PushBody::parse(request.content_type(), &bytes) {
+        Ok(PushBody::Params(params)) => in_params(&params).map(str::to_owned),
+        _ => None,
+    };
+    request.set_body(bytes);
+    Ok(token)
 }
 
 /// The token in the query of a request.

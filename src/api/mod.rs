@@ -78,6 +78,8 @@ const ABOUT: &str = "A push server: one HTTP call becomes messages on any channe
     and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
     `Authorization: Bearer`, into `X-Api-Key`, or into the parameter `_token`; so does an API token from \
     `POST /account/token/`, which may do what its scopes say: `push`, `read`, `manage`. A session may do everything. \
+    `_token` stands in the query, and of a push or a preview, whose body is parameters, in the body as well: headers come \
+    before the body, and that before the query. \
     `x-required-scope` tells which scope an operation needs. Times are RFC 3339 in UTC. Lists take `limit` and \
     `cursor`, and answer `next_cursor`, which is null on the last page. `X-Request-Id` is taken and given back.";
 

@@ -7,10 +7,9 @@ use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Tag;
-use super::auth::{Auth, admit, in_headers};
+use super::auth::{Auth, admit, in_headers, in_params};
 use super::body::{PushBody, query};
 use super::envelope::ApiError;
 use super::idempotency::{Answered, key};
@@ -84,9 +83,9 @@ pub async fn take(
 ) -> Result<Answered<PushView>, ApiError> {
     let key = key(request)?;
     let call = call(content, body, query(request)?);
-    let token = in_headers(request).map(str::to_owned).or_else(|| token_of(&call));
+    let token = in_headers(request).or_else(|| in_params(&call.body)).or_else(|| in_params(&call.query));
     let caller = match token {
-        Some(token) => Some(admit(engine, request, &token, Scope::Push).await?),
+        Some(token) => Some(admit(engine, request, token, Scope::Push).await?),
         None => None,
     };
     let pusher = PusherId::new(pusher);
@@ -102,11 +101,6 @@ pub fn call(content: Option<String>, body: PushBody, query: Params) -> Call {
         PushBody::Text(text) => (Params::new(), Some(text)),
     };
     Call { body, body_text, content, query }
-}
-
-fn token_of(call: &Call) -> Option<String> {
-    let given = |params: &Params| params.get("_token").and_then(Value::as_str).map(str::to_owned);
-    given(&call.body).or_else(|| given(&call.query))
 }
 
 /// The push operations.

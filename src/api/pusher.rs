@@ -155,8 +155,9 @@ impl PusherApi {
 
     /// See what a push would become, without sending
     ///
-    /// Takes the same body and query as a push. Answers each task's final parameters with where each came from, and
-    /// the exact request. Secrets are masked, and what is derived from them (a signature) is made from the mask.
+    /// Takes the same body and query as a push, the token included. Answers each task's final parameters with where each
+    /// came from, and the exact request. Secrets are masked, and what is derived from them (a signature) is made from the
+    /// mask.
     #[oai(path = "/pusher/:id/preview", method = "post", operation_id = "previewPush")]
     async fn preview(
         &self,

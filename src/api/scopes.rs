@@ -52,6 +52,11 @@ pub fn acts(operation: &str) -> bool {
     matches!(operation, "pushGet" | "pushContentGet" | "revokeTask" | "revokePush" | "confirm")
 }
 
+/// Whether the body of this operation is the parameters of a push, of which one may be the token.
+pub fn takes_parameters(operation: &str) -> bool {
+    matches!(operation, "push" | "pushContent" | "previewPush")
+}
+
 /// Writes into a finished document what each operation asks for: as `security`, as `x-required-scope` (a bearer scheme
 /// has no place for scopes), and in its description.
 pub fn add(document: &mut Value) {

@@ -4,7 +4,7 @@ use fanfare::domain::account::Role;
 use fanfare::flow::login::create_account;
 use serde_json::{Value, json};
 
-use crate::support::client::{Client, FORM, TEXT, text};
+use crate::support::client::{Client, FORM, JSON, TEXT, text};
 use crate::support::http_sink::HttpSink;
 use crate::support::scene::Scene;
 use crate::support::world::{PASSWORD, World, both, holds, webhook, with};
@@ -21,6 +21,8 @@ both!(
     a_preview_is_refused_as_the_push_would_be,
     a_preview_reads_every_kind_of_body,
     a_preview_is_for_the_owner,
+    the_token_may_stand_where_it_may_for_a_push,
+    the_body_of_other_operations_holds_no_token,
     secrets_are_sealed_on_the_disk,
 );
 
@@ -211,4 +213,48 @@ async fn secrets_are_sealed_on_the_disk() {
     for hidden in [SECRET, "plain-parameter", PASSWORD, scene.ann.token()] {
         assert!(!holds(&kept, hidden), "{hidden} is on the disk");
     }
+}
+
+async fn the_token_may_stand_where_it_may_for_a_push() {
+    let scene = Scene::start().await;
+    let hook = scene.ann.preset_with(&scene.hook, json!({}), json!({ "protected": true })).await;
+    let (nobody, token) = (scene.ann.anonymous(), scene.ann.token());
+    let (right, wrong, none) = (format!("_token={token}"), "_token=guessed".to_owned(), String::new());
+    let in_json = |token: &str| json!({ "_token": token, "content": "hi" }).to_string();
+    let (ok, missing, invalid) = ((200, "0"), (401, "token_missing"), (401, "token_invalid"));
+    for path in [format!("/push/{hook}/"), format!("/pusher/{hook}/preview/")] {
+        for (client, query, content_type, body, expected) in [
+            (&nobody, &right, JSON, "{}".to_owned(), ok),
+            (&nobody, &right, TEXT, "hi".to_owned(), ok),
+            (&nobody, &none, JSON, in_json(token), ok),
+            (&nobody, &none, FORM, format!("content=hi&{right}"), ok),
+            // The headers before the body, and that before the query.
+            (&scene.ann, &wrong, JSON, in_json("guessed"), ok),
+            (&nobody, &wrong, JSON, in_json(token), ok),
+            (&nobody, &right, JSON, in_json("guessed"), invalid),
+            (&nobody, &right, FORM, wrong.clone(), invalid),
+            (&nobody, &none, TEXT, right.clone(), missing),
+            (&nobody, &none, JSON, json!({ "_token": [token] }).to_string(), missing),
+        ] {
+            let answer = client.send("POST", &format!("{path}?{query}"), Some(content_type), body.as_bytes()).await;
+            assert_eq!(answer.refusal(), expected, "{path}?{query} {body}");
+            // A text is content, whatever stands in it.
+            assert!(!answer.body.to_string().contains(token), "{}", answer.body);
+        }
+    }
+    let script = scene.ann.with_scopes(&["push"]).await;
+    let body = json!({ "_token": script.token() });
+    nobody.push(&hook, body.clone()).await.data();
+    assert_eq!(nobody.post(&format!("/pusher/{hook}/preview/"), body).await.refusal(), (403, "scope_missing"));
+}
+
+async fn the_body_of_other_operations_holds_no_token() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    let mut preset = json!({ "name": "n", "base_pusher": "webhook" });
+    ann.anonymous().post(&format!("/preset/?_token={}", ann.token()), preset.clone()).await.data();
+    preset["_token"] = json!(ann.token());
+    assert_eq!(ann.anonymous().post("/preset/", preset.clone()).await.refusal(), (401, "token_missing"));
+    let answer = ann.post("/preset/", preset).await;
+    assert_eq!((answer.refusal(), answer.faults()), ((422, "field_invalid"), vec![("_token", "unknown")]));
 }
