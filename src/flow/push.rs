@@ -48,7 +48,8 @@ pub struct AcceptedTask {
 const NOBODY: &str = "nobody";
 
 /// Accepts a push: once this returns, its tasks are durable and a worker knows of them. With a key, a call that repeats
-/// one before it is answered as that one was, whatever has changed since, and makes nothing.
+/// one before it is answered as that one was, whatever has changed since, and makes nothing; when the Pusher is gone, only
+/// to whom its tasks belonged.
 ///
 /// # Errors
 /// If the Pusher is unknown or the caller may not push to it; if there have been too many pushes; if the key stands for another call; if parameters are at
@@ -63,11 +64,11 @@ pub async fn push(
     engine.store.takes_pushes()?;
     let reading = engine.pushers.begin();
     let found = engine.pusher(id).await.inspect_err(|error| engine.store.suspect_if_busy(error));
-    let root = found?.ok_or(Error::NotFound("pusher"))?;
+    let Some(root) = found? else { return Box::pin(when_gone(engine, caller, id, call, key)).await };
     permit(engine, caller, &root)?;
     let now = engine.clock.now();
     meter::count(engine, caller, &root, id, now).await?;
-    let holder = holder(caller, &root);
+    let holder = holder(caller, owner(&root));
     let once = key.map(|key| Once::new(holder, id, key, call, now));
     let pushed = async {
         let (accepted, tasks) = plan(engine, caller, holder, id, call, now).await?;
@@ -106,6 +107,23 @@ pub async fn push(
     Ok(accepted)
 }
 
+/// What a call to a Pusher that is not there is answered: if it repeats one of the time when it was there, as that one was.
+///
+/// Nothing is left that tells whose the Pusher was, and whether others could push to it. So the caller's own tasks are
+/// looked at alone: whoever they belong to could push, and learns nothing new. To all others it never was there.
+async fn when_gone(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    id: &PusherId,
+    call: &Call,
+    key: Option<&IdempotencyKey>,
+) -> Result<Accepted> {
+    let unknown = Error::NotFound("pusher");
+    let Some(key) = key else { return Err(unknown) };
+    let once = Once::new(holder(caller, None), id, key, call, engine.clock.now());
+    once.first_answer(engine).await?.ok_or(unknown)
+}
+
 fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()> {
     if Caller::may(caller, Action::Push, owner(root), engine.standing(root)) {
         return Ok(());
@@ -116,9 +134,9 @@ fn permit(engine: &Engine, caller: Option<&Caller>, root: &Pusher) -> Result<()>
     })
 }
 
-/// The account that the tasks will belong to.
-fn holder<'a>(caller: Option<&'a Caller>, root: &'a Pusher) -> &'a str {
-    match (owner(root), caller) {
+/// The account that the tasks belong to: the Pusher's owner, or the caller if it has none.
+fn holder<'a>(caller: Option<&'a Caller>, owner: Option<&'a AccountId>) -> &'a str {
+    match (owner, caller) {
         (Some(owner), _) => owner.as_str(),
         (None, Some(caller)) => caller.account.id.as_str(),
         (None, None) => NOBODY,

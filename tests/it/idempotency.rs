@@ -25,6 +25,7 @@ both!(
     what_has_changed_since_does_not_matter,
     a_time_that_has_passed_since_does_not_matter,
     who_may_not_push_may_not_repeat,
+    its_owner_may_repeat_a_push_to_what_is_gone,
     a_refused_push_leaves_its_key_free,
     every_task_of_a_group_is_answered_again,
     what_is_no_key_is_refused,
@@ -243,8 +244,42 @@ async fn who_may_not_push_may_not_repeat() {
     scene.ann.patch(&path, json!({ "protected": true })).await.data();
     assert_eq!(push(&nobody, &scene.hook, "k", params.clone()).await.refusal(), (401, "token_missing"));
     assert_repeats(&first, &push(&scene.ann, &scene.hook, "k", params.clone()).await);
-    scene.ann.delete(&path).await.data();
+    assert_eq!(push(&scene.world.user("bob").await, &scene.hook, "k", params).await.refusal(), (403, "forbidden"));
+}
+
+async fn its_owner_may_repeat_a_push_to_what_is_gone() {
+    let scene = Scene::start().await;
+    let params = json!({ "content": "hi", "delay": 60 });
+    let (nobody, script) = (scene.ann.anonymous(), scene.ann.with_scopes(&["push"]).await);
+    let first = push(&nobody, &scene.hook, "k", params.clone()).await;
+    scene.ann.delete(&format!("/preset/{}/", scene.hook)).await.data();
+    for client in [&scene.ann, &script] {
+        assert_repeats(&first, &push(client, &scene.hook, "k", params.clone()).await);
+    }
+    let path = format!("/push/{}/?_token={}", scene.hook, scene.ann.token());
+    assert_repeats(&first, &send(&nobody, "POST", &path, Some(JSON), "k", &params.to_string()).await);
+    assert_eq!(push(&script, &scene.hook, "k", json!({})).await.refusal(), (422, "idempotency_mismatch"));
+    // To anybody else there is no such Pusher, and never was.
+    let (bob, admin) = (scene.world.user("bob").await, scene.world.admin().await);
+    for (client, pusher, key) in [
+        (&nobody, &*scene.hook, "k"),
+        (&bob, &scene.hook, "k"),
+        (&admin, &scene.hook, "k"),
+        (&scene.ann, &scene.hook, "another"),
+        (&scene.ann, "nowhere", "k"),
+    ] {
+        for params in [params.clone(), json!({})] {
+            let refused = push(client, pusher, key, params).await;
+            assert_eq!(refused.refusal(), (404, "pusher_not_found"), "{pusher} {key}");
+        }
+    }
+    assert_eq!(scene.ann.push(&scene.hook, params.clone()).await.refusal(), (404, "pusher_not_found"));
+    let reader = scene.ann.with_scopes(&["read"]).await;
+    assert_eq!(push(&reader, &scene.hook, "k", params.clone()).await.refusal(), (403, "scope_missing"));
+    assert_eq!(scene.ann.tasks().await.len(), 1);
+    scene.world.forward(DAY_MS);
     assert_eq!(push(&scene.ann, &scene.hook, "k", params).await.refusal(), (404, "pusher_not_found"));
+    scene.nothing_arrived().await;
 }
 
 async fn a_refused_push_leaves_its_key_free() {

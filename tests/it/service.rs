@@ -8,7 +8,7 @@ use fanfare::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::client::text;
+use crate::support::client::{Client, JSON, text};
 use crate::support::http_sink::{HttpSink, Play};
 use crate::support::world::{World, both, webhook};
 
@@ -219,9 +219,16 @@ async fn a_service_that_went_away_fails_its_tasks() {
     let (sink, ann) = (HttpSink::start().await, world.user("ann").await);
     let preset = ann.preset("pager", json!({ "server": sink.url() })).await;
     let pushed = ann.pushed(&preset, json!({ "content": "hi", "delay": 60 })).await;
+    let direct = json!({ "server": sink.url(), "content": "hi", "delay": 60 }).to_string();
+    let repeat = async |client: &Client| {
+        client.send_with("POST", "/push/pager/", Some(JSON), &[("idempotency-key", "k")], direct.as_bytes()).await
+    };
+    let first = repeat(&ann).await.into_data();
     std::fs::remove_file(folder.path().join("services/pager.toml")).unwrap();
     world.restart().await;
     assert_eq!(ann.push(&preset, json!({ "content": "hi" })).await.refusal(), (422, "base_unknown"));
+    assert_eq!(repeat(&ann).await.into_data(), first, "a call that was answered is answered so again");
+    assert_eq!(repeat(&world.user("bob").await).await.refusal(), (404, "pusher_not_found"));
     world.forward(61_000);
     world.settle().await;
     let task = ann.task(&text(&pushed["task_id"])).await;
