@@ -81,7 +81,7 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             "is not a name that a parameter may have: 1 to 64 characters, none of them a control character".into(),
             "不是合法的参数名：须为 1 到 64 个字符，且不含控制字符".into(),
         ),
-        Problem::Reserved => ("is a reserved name and cannot be predefined".into(), "是保留名，不能预设".into()),
+        Problem::Reserved => ("is a reserved name, not a parameter".into(), "是保留名，不是参数".into()),
         Problem::Unfilled(number) => (
             format!("the placeholder <_{number}> of its predefined value was not filled"),
             format!("预设值中的占位符 <_{number}> 未被填充"),

@@ -35,7 +35,7 @@ pub enum Problem {
     Entry(usize, Box<Problem>),
     /// Not a name that a parameter may have.
     BadName,
-    /// A reserved name that cannot be predefined.
+    /// A reserved name, where parameters are predefined or addressed to a member.
     Reserved,
     /// A predefined value still has this placeholder open.
     Unfilled(u32),

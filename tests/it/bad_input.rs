@@ -12,6 +12,7 @@ both!(
     a_body_that_is_too_large,
     a_body_without_a_length_that_is_too_large,
     parameters_that_cannot_be,
+    a_member_takes_no_token,
     parameters_that_do_not_fit_their_service,
     many_faults_come_in_one_answer,
     a_schedule_that_cannot_be,
@@ -137,6 +138,27 @@ async fn parameters_that_cannot_be() {
         assert_eq!(answer.faults(), [("content", "param_invalid")]);
     }
     nothing_was_queued(&scene).await;
+}
+
+async fn a_member_takes_no_token() {
+    let scene = Scene::start().await;
+    let group = scene.ann.group(json!({ "pushers": [Scene::member("p1", &scene.sink, json!({}))] })).await;
+    for name in ["p1._token", "p2._token"] {
+        for (language, problem) in [("en", "is a reserved name, not a parameter"), ("zh", "是保留名，不是参数")]
+        {
+            let body = json!({ name: "ff_secret", "content": "c" }).to_string();
+            let (path, headers) = (format!("/push/{group}/"), [("accept-language", language)]);
+            let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, body.as_bytes()).await;
+            assert_refused(&answer, 422, "param_invalid", name);
+            assert_eq!(answer.faults(), [(name, "param_invalid")]);
+            assert_eq!(answer.body["data"][0]["problem"], problem);
+            assert!(!answer.body.to_string().contains("ff_secret"), "{}", answer.body);
+        }
+    }
+    nothing_was_queued(&scene).await;
+    // Elsewhere a dot is an ordinary character, and who takes anything takes that.
+    scene.push(json!({ "p1._token": "x" })).await;
+    assert_eq!(scene.arrived().await, json!({ "p1._token": "x" }));
 }
 
 async fn parameters_that_do_not_fit_their_service() {

@@ -265,9 +265,15 @@ fn a_name_is_ignored_by_the_push_only_if_no_member_uses_it() {
 }
 
 #[test]
-fn a_token_addressed_to_a_member_is_dropped_like_any_other() {
+fn a_token_addressed_to_a_member_is_an_error() {
     let target = GroupOf::two().target();
-    let call = query(json!({"_token": "t", "p1._token": "t"}));
+    let call = query(json!({"_token": "t"}));
     assert_eq!(sent_by_member(&target, &call), json!({"p1": {}, "p2": {}}));
     assert_eq!(ignored(&target, &call), [""; 0]);
+    let dotted = json!({"_token": "t", "p1._token": "t", "p9._token": "t"});
+    let expected = ["p1._token", "p9._token"].map(|name| (name.to_owned(), Problem::Reserved));
+    for content in [None, Some("x".to_owned())] {
+        let call = Call { body: params(dotted.clone()), content, ..query(dotted.clone()) };
+        assert_eq!(problems(&target, &call), expected);
+    }
 }

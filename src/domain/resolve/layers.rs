@@ -86,8 +86,8 @@ fn read_params<'a>(
     for (given, value) in params {
         let name = match parse(given) {
             Ok(name) => name,
-            // The token; authentication has read it.
-            Err(Problem::Reserved) => continue,
+            // The token; authentication has read it. One that is addressed to a member it has not.
+            Err(Problem::Reserved) if given == TOKEN => continue,
             Err(problem) => {
                 faults.add(given, problem);
                 continue;

@@ -116,8 +116,10 @@ fn layer(given: &Params, from: &str, predefined: bool, layer: usize, dotted: boo
     let mut level: Level = Vec::new();
     for (spelling, value) in given {
         let Some(name) = name(spelling, dotted) else {
-            if !spelling.ends_with("_token") {
-                found.push((spelling.clone(), Problem::BadName));
+            match spelling.strip_suffix("_token") {
+                Some("") => {}
+                Some(_) => found.push((spelling.clone(), Problem::Reserved)),
+                None => found.push((spelling.clone(), Problem::BadName)),
             }
             continue;
         };
