@@ -103,7 +103,7 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             "must be 1 to 255 visible ASCII characters, given once".into(),
             "必须是 1 到 255 个可见 ASCII 字符，且只能给出一次".into(),
         ),
-        Problem::TooMany(limit) => (format!("more than {limit} parameters"), format!("参数超过 {limit} 个")),
+        Problem::TooMany(limit) => (format!("more than {limit} parameters in all"), format!("参数总数超过 {limit} 个")),
     };
     language.pick(english, chinese)
 }

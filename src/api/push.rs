@@ -143,7 +143,8 @@ impl PushApi {
 
     /// Push with parameters in the body
     ///
-    /// The body wins over the path's content, which wins over the query, which wins over what is predefined.
+    /// The body wins over the path's content, which wins over the query, which wins over what is predefined. At most 64
+    /// names, in body and query together.
     #[oai(path = "/push/:pusher_id", method = "post", operation_id = "push")]
     async fn push_post(
         &self,

@@ -12,7 +12,7 @@ pub type Params = Map<String, Value>;
 
 /// Longest name of a parameter, in characters.
 pub const MAX_NAME: usize = 64;
-/// Most parameters that one call, or one Pusher, may carry.
+/// Most parameters that one call may give in all its layers, or one Pusher predefine.
 pub const MAX_PARAMS: usize = 64;
 /// Longest text of one parameter's value, in bytes.
 pub const MAX_CONTENT: usize = 64 * 1024;

@@ -13,6 +13,7 @@ both!(
     a_body_without_a_length_that_is_too_large,
     parameters_that_cannot_be,
     a_member_takes_no_token,
+    too_many_parameters,
     parameters_that_do_not_fit_their_service,
     many_faults_come_in_one_answer,
     a_schedule_that_cannot_be,
@@ -159,6 +160,38 @@ async fn a_member_takes_no_token() {
     // Elsewhere a dot is an ordinary character, and who takes anything takes that.
     scene.push(json!({ "p1._token": "x" })).await;
     assert_eq!(scene.arrived().await, json!({ "p1._token": "x" }));
+}
+
+async fn too_many_parameters() {
+    let scene = Scene::start().await;
+    let some = |from: usize, to: usize| (from..to).map(|n| (format!("p{n}"), json!(n)));
+    let body = |from, to| Value::Object(some(from, to).collect());
+    let query = |from, to| some(from, to).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    for (query, body, param) in [
+        (String::new(), body(0, 65), "body"),
+        (query(0, 65), json!({}), "query"),
+        (query(30, 65), body(0, 40), "query"),
+    ] {
+        let path = format!("/push/webhook/?{query}");
+        for (language, problem) in [("en", "more than 64 parameters in all"), ("zh", "参数总数超过 64 个")] {
+            let headers = [("accept-language", language)];
+            let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, body.to_string().as_bytes()).await;
+            assert_refused(&answer, 422, "param_invalid", &path);
+            // That the endpoint is not there either would be no news.
+            assert_eq!(answer.faults(), [(param, "param_invalid")], "{path}");
+            assert_eq!(answer.body["data"][0]["problem"], problem);
+        }
+    }
+    nothing_was_queued(&scene).await;
+    // A name counts once, the token and the text in the path not at all.
+    let token = scene.ann.token();
+    let mut most = body(0, 64);
+    most["_token"] = json!(token);
+    let path = format!("/push/{}/text/?_token={token}&{}", scene.hook, query(30, 64));
+    scene.ann.post(&path, most).await.data();
+    let mut expected = body(0, 64);
+    expected["content"] = json!("text");
+    assert_eq!(scene.arrived().await, expected);
 }
 
 async fn parameters_that_do_not_fit_their_service() {

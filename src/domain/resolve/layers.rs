@@ -39,18 +39,20 @@ pub(super) fn read<'a>(
     pool
 }
 
-/// Whether there are too many parameters, body and query together: then nothing else is looked at. The layer with which
-/// there are is the one that is told.
+/// Whether there are too many parameters: names in body and query together, each once, the token aside. `:content` does
+/// not count: what it is called is not for the call to say. If there are, nothing else is looked at, and the layer with
+/// which there are is told.
 pub(super) fn check_count(call: &Call) -> Vec<ParamProblem> {
     let (body, query) = (&call.body, &call.query);
     if body.len() + query.len() <= MAX_PARAMS {
         return Vec::new();
     }
-    let count = |params: &Params| params.len() - usize::from(params.contains_key(TOKEN));
-    let layer = if count(body) > MAX_PARAMS { Source::Body } else { Source::Query };
-    if count(body) + count(query) <= MAX_PARAMS {
+    let above = body.keys().filter(|name| *name != TOKEN).count();
+    let below = query.keys().filter(|name| *name != TOKEN && !body.contains_key(*name)).count();
+    if above + below <= MAX_PARAMS {
         return Vec::new();
     }
+    let layer = if above > MAX_PARAMS { Source::Body } else { Source::Query };
     vec![ParamProblem { param: layer.to_string(), problem: Problem::TooMany(MAX_PARAMS) }]
 }
 

@@ -359,7 +359,13 @@ fn more_parameters_than_allowed_are_told_and_nothing_else() {
         let call = Call { body: many(body, "a"), query: many(query, "b"), ..Call::default() };
         assert_eq!(problems(&target, &call), problem(layer, Problem::TooMany(64)), "{body} {query}");
     }
-    let call = Call { body: many(40, "a"), query: many(24, "b"), ..Call::default() };
+    for (query, name) in [(24, "b"), (64, "a")] {
+        let call = Call { body: many(40, "a"), query: many(query, name), ..Call::default() };
+        assert_eq!(problems(&target, &call), problem("title", Problem::Missing), "a name counts once");
+    }
+    let call = Call { body: many(40, "a"), query: many(65, "a"), content: Some("x".into()), ..Call::default() };
+    assert_eq!(problems(&target, &call), problem("query", Problem::TooMany(64)));
+    let call = Call { body: many(64, "a"), content: Some("x".into()), ..Call::default() };
     assert_eq!(problems(&target, &call), problem("title", Problem::Missing));
 }
 
