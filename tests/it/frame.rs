@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::Client;
+use crate::support::client::{Client, text};
 use crate::support::plain;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both, task_id, webhook};
@@ -271,9 +271,15 @@ async fn the_page_of_documents_is_whole() {
 async fn a_head_does_nothing() {
     let scene = Scene::start().await;
     let own = scene.ann.preset("webhook", webhook(&scene.sink)).await;
-    let waiting = task_id(&scene.ann.pushed(&own, json!({ "content": "x", "delay": 3600 })).await);
+    let pushed = scene.ann.pushed(&own, json!({ "content": "x", "delay": 3600 })).await;
+    let (push, waiting) = (text(&pushed["push_id"]), task_id(&pushed));
     let token = format!("Bearer {}", scene.ann.token());
-    for path in [format!("/push/{own}/"), format!("/push/{own}/hello/"), format!("/revoke/task/{waiting}/")] {
+    for path in [
+        format!("/push/{own}/"),
+        format!("/push/{own}/hello/"),
+        format!("/revoke/task/{waiting}/"),
+        format!("/revoke/push/{push}/"),
+    ] {
         let headers = [("authorization", &*token)];
         let answer = plain::ask(scene.world.address(), "HEAD", &path, &headers).await;
         let allowed = if path.starts_with("/push/") { "GET, POST" } else { "GET" };

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::newcomer::{House, link_in};
+use crate::support::plain;
 use crate::support::smtp_sink::Trouble;
 use crate::support::world::{PASSWORD, World, both};
 
@@ -47,6 +48,8 @@ async fn an_invited_person_signs_up_confirms_and_logs_in() {
     assert!(mails[0].parts()[0].1.contains(&format!("http://{}/", house.world.address())));
     let link = link_in(&mails[0]);
     let anyone = house.world.anonymous();
+    assert_eq!(plain::ask(house.world.address(), "HEAD", &link, &[]).await.status, 405);
+    assert!(house.login(ANN, PASSWORD).await.is_none(), "who only looks whether the link is good does not follow it");
     for _ in 0..2 {
         assert_eq!(anyone.get(&link).await.data(), &json!({ "email": ANN }), "programs follow links too");
     }
