@@ -1,5 +1,6 @@
 //! Admission to the operations: finds which one is called, and lets in who may call it, before anything else of the
-//! request is looked at: of a body that is parameters, before anything but the token. What it does not know it lets pass as nobody's, and the operation refuses it.
+//! request is looked at; of a body that is parameters, before anything but the token. What it does not know it lets pass
+//! as nobody's, and the operation refuses it.
 
 use std::sync::Arc;
 

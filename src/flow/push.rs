@@ -52,8 +52,9 @@ const NOBODY: &str = "nobody";
 /// to whom its tasks belonged.
 ///
 /// # Errors
-/// If the Pusher is unknown or the caller may not push to it; if there have been too many pushes; if the key stands for another call; if parameters are at
-/// fault, all of them at once; if the database cannot take the tasks now. Nothing is recorded then.
+/// If the Pusher is unknown or the caller may not push to it; if there have been too many pushes; if the key stands for
+/// another call; if parameters are at fault, all of them at once; if the database cannot take the tasks now. Nothing is
+/// recorded then.
 pub async fn push(
     engine: &Engine,
     caller: Option<&Caller>,
