@@ -96,8 +96,8 @@ pub async fn push(
     spent.keep();
     // A deletion may have looked for tasks to revoke after the Pusher was read here, and before these were there.
     if !engine.pushers.still_good(reading)
-        && let Some(owner) = owner(&root)
-        && let Err(error) = Box::pin(revoke_if_gone(engine, owner, id)).await
+        && owner(&root).is_some()
+        && let Err(error) = Box::pin(revoke_if_gone(engine, id, &accepted)).await
     {
         tracing::warn!(?error, push_id = %accepted.push_id, "whether the Pusher is still there could not be looked up");
     }

@@ -1,5 +1,6 @@
 //! Takes tasks back. Whether it worked is decided by one atomic change in the database.
 
+use super::push::Accepted;
 use super::{Caller, Engine};
 use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
@@ -27,7 +28,7 @@ pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Resul
     // Without the step that was under way nothing would ever start the held ones. It may have been running when it was
     // read, and come back since; held it stays, until somebody has the push to himself.
     if revoked && task.fallback && task.state != TaskState::Held {
-        tx.skip_held(&push, now).await?;
+        tx.skip_others(&push, None, now).await?;
     }
     let state = tx.task(id).await?.map(|task| task.state);
     if revoked {
@@ -81,28 +82,39 @@ pub async fn revoke_tasks_of(engine: &Engine, owner: &AccountId, pusher: &Pusher
     let mut count = 0;
     loop {
         // Read apart from the writes: an account may have a million tasks of other Pushers to pass over.
-        let ids = engine.store.read().await?.revocable_tasks(owner, pusher, &after, STEP).await?;
-        let Some(last) = ids.last() else { break };
+        let tasks = engine.store.read().await?.revocable_tasks(owner, pusher, &after, STEP).await?;
+        let Some((last, _)) = tasks.last() else { break };
         after = last.as_str().to_owned();
         let mut tx = engine.store.write().await?;
-        for id in &ids {
-            count += usize::from(tx.revoke_task(id, engine.clock.now()).await?);
+        let mut revoked = Vec::with_capacity(tasks.len());
+        for (id, service) in &tasks {
+            if tx.revoke_task(id, engine.clock.now()).await? {
+                revoked.push(service);
+            }
         }
         tx.commit().await?;
+        count += revoked.len();
+        for service in revoked {
+            engine.metrics.service(service).revoked.inc();
+        }
     }
     Ok(count)
 }
 
 /// For a push that was recorded while a Pusher went or its owner was shut out: if it was this one, revokes what waits
-/// because of it, as if the push had come just before.
+/// of the push, as if it had come just before. What waits besides is for whoever removes the Pusher to revoke, and to count.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn revoke_if_gone(engine: &Engine, owner: &AccountId, pusher: &PusherId) -> Result<()> {
-    if engine.pushable(pusher).await?.is_none() {
-        revoke_tasks_of(engine, owner, pusher).await?;
+pub async fn revoke_if_gone(engine: &Engine, pusher: &PusherId, accepted: &Accepted) -> Result<()> {
+    if engine.pushable(pusher).await?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let mut tx = engine.store.write().await?;
+    for task in &accepted.tasks {
+        tx.revoke_task(&task.task_id, engine.clock.now()).await?;
+    }
+    tx.commit().await
 }
 
 /// Runs a failed task again, with its back-off at the beginning.

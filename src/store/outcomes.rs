@@ -206,7 +206,7 @@ impl Tx {
             FinishState::Again { .. } => Ok(None),
             FinishState::Succeeded => {
                 let push = push_of(&finish.id)?;
-                self.skip_held(&push, finish.now).await?;
+                self.skip_others(&push, Some(&finish.id), finish.now).await?;
                 Ok(None)
             }
             FinishState::Failed { .. } => self.start_next_held(&finish.id, finish.now).await,

@@ -216,26 +216,30 @@ impl Tx {
         Ok(revoked == 1)
     }
 
-    /// Ends the held steps of a push as skipped; answers how many there were.
+    /// Ends the held steps of a push as skipped, and those after `done` that wait: steps that were started because that
+    /// one had failed, before it was tried again by hand. Answers how many there were.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn skip_held(&mut self, push: &PushId, now: Timestamp) -> Result<u64> {
+    pub async fn skip_others(&mut self, push: &PushId, done: Option<&TaskId>, now: Timestamp) -> Result<u64> {
         let (first, end) = bounds(push);
-        let held: Vec<(String,)> = on!(&mut *self, conn => sqlx::query_as(
-            "SELECT id FROM task WHERE id >= $1 AND id < $2 AND state = 'held' ORDER BY id")
-            .bind(first).bind(end).fetch_all(conn).await)?;
+        let done = done.map_or(end.as_str(), TaskId::as_str).to_owned();
+        let others: Vec<(String,)> = on!(&mut *self, conn => sqlx::query_as(
+            "SELECT id FROM task WHERE id >= $1 AND id < $2 AND (state = 'held' OR (state = 'waiting' AND id > $3))
+             ORDER BY id")
+            .bind(first).bind(end).bind(done).fetch_all(conn).await)?;
         let mut skipped = 0;
         // One by one in the order of their ids, as everybody who changes several: nobody waits in a circle.
-        for (id,) in held {
+        for (id,) in others {
             skipped += on!(&mut *self, conn => sqlx::query(
-                "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state = 'held'")
+                "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state IN ('held', 'waiting')")
                 .bind(now.0).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
         }
         Ok(skipped)
     }
 
-    /// Ids of an account's tasks that came through one Pusher and can still be revoked, after `after`, oldest first.
+    /// An account's tasks that came through one Pusher and can still be revoked, after `after`, oldest first: their ids
+    /// and Services.
     ///
     /// # Errors
     /// If the database fails.
@@ -245,13 +249,13 @@ impl Tx {
         pusher: &PusherId,
         after: &str,
         limit: i64,
-    ) -> Result<Vec<TaskId>> {
-        let rows: Vec<(String,)> = on!(self, conn => sqlx::query_as(
-            "SELECT id FROM task WHERE owner = $1 AND id > $2 AND pusher_id = $3 AND state IN ('waiting', 'held')
+    ) -> Result<Vec<(TaskId, String)>> {
+        let rows: Vec<(String, String)> = on!(self, conn => sqlx::query_as(
+            "SELECT id, service FROM task WHERE owner = $1 AND id > $2 AND pusher_id = $3 AND state IN ('waiting', 'held')
              ORDER BY id LIMIT $4")
             .bind(owner.as_str().to_owned()).bind(after.to_owned()).bind(pusher.as_str().to_owned()).bind(limit)
             .fetch_all(conn).await)?;
-        Ok(rows.into_iter().map(|(id,)| TaskId::new(id)).collect())
+        Ok(rows.into_iter().map(|(id, service)| (TaskId::new(id), service)).collect())
     }
 
     /// Puts a failed task back to waiting with its back-off at the beginning; `false` if it has not failed.

@@ -10,6 +10,7 @@ use crate::support::world::both;
 both!(
     the_first_that_succeeds_ends_it,
     the_next_starts_when_one_has_failed_for_good,
+    a_step_that_succeeds_when_tried_again_by_hand_ends_those_after_it,
     when_all_fail_all_have_failed,
     revoking_the_step_under_way_skips_those_held,
     revoking_a_held_step_leaves_it_out,
@@ -75,6 +76,19 @@ async fn the_next_starts_when_one_has_failed_for_good() {
     let last = steps.sinks[0].requests()[2].at;
     assert!(steps.sinks[1].only_request().at > last, "only after the last retry");
     assert_eq!(steps.sinks[1].only_request().json(), json!({ "content": "c" }));
+}
+
+async fn a_step_that_succeeds_when_tried_again_by_hand_ends_those_after_it() {
+    let steps = Steps::start().await;
+    steps.fail(&[0]);
+    let pushed = steps.push(json!({ "b.delay": 3600 })).await;
+    assert_eq!(steps.scene.states(&pushed).await, ["failed", "waiting", "held"]);
+    let path = format!("/task/{}/retry/", text(&pushed["tasks"][0]["task_id"]));
+    steps.scene.ann.post(&path, json!({})).await.into_data();
+    assert_eq!(steps.scene.states(&pushed).await, ["succeeded", "skipped", "skipped"]);
+    steps.scene.world.forward(3_600_000);
+    steps.scene.world.settle().await;
+    assert_eq!(steps.arrived(), [2, 0, 0]);
 }
 
 async fn when_all_fail_all_have_failed() {

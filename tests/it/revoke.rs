@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, text};
@@ -21,6 +22,7 @@ both!(
     of_a_push_only_what_still_waits_is_revoked,
     a_push_is_revoked_by_its_owner_alone,
     deleting_a_preset_revokes_what_waits_because_of_it,
+    a_deletion_tells_how_much_waited_although_more_comes_in,
     deleting_a_group_revokes_what_waits_because_of_it,
     changing_a_preset_leaves_what_waits_as_it_is,
     revoked_and_delivered_never_both,
@@ -179,6 +181,33 @@ async fn deleting_a_preset_revokes_what_waits_because_of_it() {
     }
     assert_eq!(scene.state(&sent).await, "succeeded");
     assert_eq!(scene.ann.push(&scene.hook, json!({})).await.refusal(), (404, "pusher_not_found"));
+}
+
+async fn a_deletion_tells_how_much_waited_although_more_comes_in() {
+    let scene = Scene::start().await;
+    for _ in 0..4 {
+        let hook = scene.ann.preset("webhook", webhook(&scene.sink)).await;
+        let waits = json!({ "delay": 3600 });
+        join_all((0..300).map(|_| scene.ann.pushed(&hook, waits.clone()))).await;
+        let pushing = join_all((0..8).map(async |_| {
+            let mut taken = Vec::new();
+            loop {
+                let answer = scene.ann.push(&hook, waits.clone()).await;
+                if answer.status == 404 {
+                    return taken;
+                }
+                taken.push(task_id(answer.data()));
+            }
+        }));
+        let path = format!("/preset/{hook}/");
+        let (taken, deleted) = tokio::join!(pushing, scene.ann.delete(&path));
+        let told = deleted.data()["revoked_tasks"].as_u64().unwrap();
+        let taken = taken.concat();
+        assert!((300..=300 + taken.len() as u64).contains(&told), "{told} of 300 and {}", taken.len());
+        for task in taken {
+            assert_eq!(scene.state(&task).await, "revoked");
+        }
+    }
 }
 
 async fn deleting_a_group_revokes_what_waits_because_of_it() {

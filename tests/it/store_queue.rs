@@ -319,7 +319,7 @@ async fn a_success_skips_the_steps_that_were_held() {
     assert_eq!(read(&base, &step(1).id).await.finished_at, Some(Timestamp(1_050)));
     assert_eq!(read(&base, &other.id).await.state, TaskState::Held, "another push is another matter");
     let mut tx = base.write().await;
-    assert_eq!(tx.skip_held(&other.id.push().unwrap(), NOW).await.unwrap(), 1);
+    assert_eq!(tx.skip_others(&other.id.push().unwrap(), None, NOW).await.unwrap(), 1);
 }
 
 async fn a_failure_starts_the_next_step() {
@@ -421,7 +421,11 @@ async fn revocable_tasks_are_found_by_owner_and_pusher() {
     let base = base(vec![task(3, 0, "a"), step(0), step(1), foreign, other, task(6, 0, "ran")]).await;
     claim_one(&base, "w", "ran").await;
     let (ann, pusher) = (step(0).owner, step(0).pusher_id);
-    let find = async |after: &str, limit| base.read().await.revocable_tasks(&ann, &pusher, after, limit).await.unwrap();
+    let find = async |after: &str, limit| {
+        let found = base.read().await.revocable_tasks(&ann, &pusher, after, limit).await.unwrap();
+        assert!(found.iter().all(|(_, service)| service == "webhook"));
+        found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
     let all = [step(0).id, step(1).id, task(3, 0, "a").id];
     assert_eq!(find("", 10).await, all);
     assert_eq!(find("", 2).await, all[..2]);
