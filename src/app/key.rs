@@ -110,6 +110,21 @@ pub(super) fn write(path: &Path, key: &SecretKey, replace: bool) -> anyhow::Resu
     written.and_then(|()| sync_folder(path)).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Removes what a change that was killed left of keys that it was writing. Nobody else may be writing one.
+pub(super) fn remove_parts(config: &Config) -> anyhow::Result<()> {
+    let remove = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&config.data_dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with("secret.key") && name.ends_with(".part")) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().with_context(|| format!("cannot remove unfinished key files in {}", config.data_dir.display()))
+}
+
 /// Puts the next key into the place of the one in force, which must be kept elsewhere by now.
 pub(super) fn switch(config: &Config) -> anyhow::Result<()> {
     let (next, path) = (next_key_file(config), key_file(config));

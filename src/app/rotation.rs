@@ -44,6 +44,7 @@ pub async fn rotate_key(config: &Config, to: Option<SecretKey>) -> anyhow::Resul
         Location::Postgres { .. } => None,
     };
     let old = offline::key_in_force(config)?;
+    key::remove_parts(config)?;
     let in_file = config.secret_key.is_none();
     if in_file {
         keep(config, &old)?;
