@@ -28,7 +28,7 @@ use self::claim::{Claimer, Drained, look_ahead};
 use self::finish::{Outcomes, outcomes, record_finishes};
 use self::sweep::sweep;
 use crate::flow::Engine;
-use crate::flow::deliver::{deliver, interrupted};
+use crate::flow::deliver::{broken_off, deliver, interrupted};
 use crate::store::{Claimed, Intake};
 
 /// How often leases of dead workers are looked for.
@@ -236,17 +236,18 @@ async fn read_payload<'a>(engine: &'a Engine, name: &str, task: &Claimed) -> Opt
     None
 }
 
-/// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off has no
-/// outcome: it is handed back, and the next attempt carries the same `Idempotency-Key`.
+/// One attempt. A panic in a delivery is an attempt that went wrong, and touches no other. One that is broken off is told
+/// as such, and the next attempt carries the same `Idempotency-Key`.
 async fn deliver_and_record(engine: &Engine, task: &Claimed, finishes: &Outcomes, mut cutting: watch::Receiver<bool>) {
+    let began = engine.clock.now();
     // What the attempt shares with others stays whole whatever panics: it is behind locks that go on after a panic.
     let attempt = AssertUnwindSafe(deliver(engine, task)).catch_unwind();
     let ended = tokio::select! {
         ended = attempt => ended,
         () = becomes(&mut cutting, true) => {
-            // The attempt is gone with this, before the task is handed back.
             tracing::warn!(task_id = %task.id, "the attempt at task {} was broken off by the stop", task.id);
-            return;
+            // The attempt itself is gone by now.
+            Ok(broken_off(engine, task, began))
         }
     };
     let finish = ended.unwrap_or_else(|_| {

@@ -15,6 +15,9 @@ use crate::store::{Attempt, Claimed, Finish, FinishState};
 /// Longest part of a channel's answer that is kept.
 const KEPT_ANSWER: usize = 2048;
 
+/// What became of an attempt that left no outcome of its own.
+const INTERRUPTED: &str = "interrupted";
+
 /// What an attempt brought, with secrets masked.
 struct Report {
     outcome: Outcome,
@@ -38,6 +41,29 @@ pub fn interrupted(engine: &Engine, task: &Claimed) -> Finish {
     };
     let now = engine.clock.now();
     finish(engine, task, now, Report { outcome, status: None, response: None })
+}
+
+/// The outcome of an attempt that was broken off because the server stops: another follows at once, wherever it can.
+pub fn broken_off(engine: &Engine, task: &Claimed, began: Timestamp) -> Finish {
+    let now = engine.clock.now();
+    let code = format!("{}:interrupted", task.service);
+    let attempt = Attempt {
+        at: began,
+        duration_ms: now.0 - began.0,
+        outcome: INTERRUPTED.to_owned(),
+        code: Some(code.clone()),
+        status: None,
+        response: None,
+    };
+    Finish {
+        id: task.id.clone(),
+        attempt: task.attempt,
+        fallback: task.fallback,
+        lane: task.lane.clone(),
+        state: FinishState::Again { run_at: now, code, message: "the server stopped during the attempt".to_owned() },
+        now,
+        attempt_log: extended_log(task, attempt),
+    }
 }
 
 async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
@@ -199,7 +225,7 @@ fn extended_log(task: &Claimed, attempt: Attempt) -> String {
         log.push(Attempt {
             at: attempt.at,
             duration_ms: 0,
-            outcome: "interrupted".to_owned(),
+            outcome: INTERRUPTED.to_owned(),
             code: None,
             status: None,
             response: None,
