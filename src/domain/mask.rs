@@ -206,6 +206,10 @@ fn collect_password(url: &Url, patterns: &mut Vec<(String, String)>) {
 
 /// What a browser's form and most libraries leave as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// As it goes into a path here.
+const IN_SEGMENT: &AsciiSet = &UNRESERVED.remove(b':').remove(b'@');
+/// As a form has it.
+const IN_FORM: &AsciiSet = &UNRESERVED.remove(b'*').add(b'~');
 /// What may stand in a path or a query without being encoded.
 const IN_URL: &AsciiSet = &UNRESERVED
     .remove(b'/')
@@ -225,7 +229,15 @@ fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
     // Without the quotes around it; one at the end of the secret itself stays.
     let json = quoted[1..quoted.len() - 1].to_owned();
     let mut forms = vec![text.to_owned()];
-    for json in [ascii_only(&json, false), ascii_only(&json, true), json] {
+    let (lower, upper) = (ascii_only(&json, false), ascii_only(&json, true));
+    if text.contains(FOR_HTML) {
+        forms.push(for_html(&json, &['&', '<', '>'], false));
+        for ascii in [&lower, &upper] {
+            let escaped = for_html(&ascii.replace("\\\"", "\\u0022"), FOR_HTML, true);
+            forms.extend([escaped.replace('/', "\\/"), escaped]);
+        }
+    }
+    for json in [lower, upper, json] {
         // A text in JSON that is itself a text in JSON, and so on.
         let within = |json: &String| json.replace('\\', "\\\\").replace('"', "\\\"");
         let deeper = within(&json);
@@ -235,7 +247,7 @@ fn add_forms(text: &str, masked: &str, patterns: &mut Vec<(String, String)>) {
     for apostrophe in ["&#39;", "&#x27;", "&apos;"] {
         forms.extend(["&quot;", "&#34;"].map(|quote| html(text, quote, apostrophe)));
     }
-    for set in [NON_ALPHANUMERIC, UNRESERVED, IN_URL] {
+    for set in [NON_ALPHANUMERIC, UNRESERVED, IN_SEGMENT, IN_FORM, IN_URL] {
         let encoded = utf8_percent_encode(text, set).to_string();
         // An address within an address.
         forms.push(encoded.replace('%', "%25"));
@@ -280,6 +292,22 @@ fn ascii_only(json: &str, upper: bool) -> String {
         }
         for unit in c.encode_utf16(&mut units) {
             out.push_str(&if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") });
+        }
+    }
+    out
+}
+
+/// What some libraries write as `\u` and four digits in JSON, because it may get into a page.
+const FOR_HTML: &[char] = &['&', '<', '>', '\'', '+', '`'];
+
+/// JSON with these characters written so.
+fn for_html(json: &str, escaped: &[char], upper: bool) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match u32::from(c) {
+            code if escaped.contains(&c) && upper => out.push_str(&format!("\\u{code:04X}")),
+            code if escaped.contains(&c) => out.push_str(&format!("\\u{code:04x}")),
+            _ => out.push(c),
         }
     }
     out

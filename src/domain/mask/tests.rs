@@ -118,6 +118,24 @@ fn a_secret_is_struck_out_of_what_other_programs_make_of_it() {
 }
 
 #[test]
+fn a_secret_is_struck_out_as_other_libraries_write_it() {
+    let secret = "p:a@s/s<w>&r'd\"+é`";
+    let redactor = redactor(ParamType::String, json!(secret));
+    for form in [
+        r#"p:a@s/s\u003cw\u003e\u0026r'd\"+é`"#,
+        r#"p:a@s/s\u003Cw\u003E\u0026r\u0027d\u0022\u002B\u00E9\u0060"#,
+        r#"p:a@s\/s\u003Cw\u003E\u0026r\u0027d\u0022\u002B\u00e9\u0060"#,
+        "p:a@s%2Fs%3Cw%3E%26r%27d%22%2B%C3%A9%60",
+        "p:a@s%2fs%3cw%3e%26r%27d%22%2b%c3%a9%60",
+    ] {
+        assert_eq!(redactor.redact(&format!("<{form}>")), format!("<{}>", mask(secret)), "{form}");
+    }
+    let path = self::redactor(ParamType::String, json!("a:b c!d$e*f(g)h~i"));
+    assert_eq!(path.redact("/p/a:b%20c%21d%24e%2Af%28g%29h~i/x"), format!("/p/{}/x", mask("a:b c!d$e*f(g)h~i")));
+    assert_eq!(path.redact("?k=a%3Ab+c%21d%24e*f%28g%29h%7Ei"), format!("?k={}", mask("a:b c!d$e*f(g)h~i")));
+}
+
+#[test]
 fn a_token_is_struck_out_without_what_stands_around_it() {
     let redactor = redactor(ParamType::String, json!("Bearer tk_0123456789abc; application/x-www-form-urlencoded"));
     let told = "tk_0123456789abc is wrong; urlencoded, Bearer and x-www-form-urlencoded are not";
