@@ -198,8 +198,10 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
             format!("它基于尚未公开的 {id}，请先将其公开。"),
         ),
         Refusal::AddressIsFinal(id) => (
-            format!("The secrets of the shared pusher {id} go only where it sends them; the address stays as it is."),
-            format!("公开推送器 {id} 的密钥只会发往它自己的地址，不能改变该地址。"),
+            format!(
+                "The secrets of the pusher {id} go only where it sends them; only its owner may change the address."
+            ),
+            format!("推送器 {id} 的密钥只会发往它自己的地址，只有其所有者可以改变该地址。"),
         ),
         Refusal::WrongState(state) => {
             (format!("This is not possible: the state is {state}."), format!("当前状态（{state}）下不能这样做。"))

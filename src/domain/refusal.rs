@@ -127,7 +127,7 @@ pub enum Refusal {
     ProtectedNotShared,
     /// A Pusher cannot be shared while this base of it is not public.
     BaseNotPublic(PusherId),
-    /// The call would send secrets of this shared Pusher elsewhere than it does.
+    /// The call would send secrets of this Pusher elsewhere than it does, and does not come from its owner.
     AddressIsFinal(PusherId),
     /// The state does not allow this; the state it is in.
     WrongState(&'static str),

@@ -11,7 +11,7 @@ use crate::service::{RenderError, Transport};
 /// Resolves a call to a target whose chains have been followed. Whether the caller may push has been checked.
 ///
 /// # Errors
-/// If parameters are at fault, a shared Pusher's secrets would go elsewhere than it sends them, or a mail has no sender
+/// If parameters are at fault, a Pusher's secrets would go elsewhere than it sends them, or a mail has no sender
 /// or recipient that one can write to.
 pub fn plan(engine: &Engine, caller: Option<&Caller>, target: &Target, call: &Call, now: Timestamp) -> Result<Plan> {
     let plan = resolve(target, call, now)?;
@@ -37,8 +37,8 @@ fn check_people(engine: &Engine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What shared Pushers keep secret goes where they send it, whatever others ask for: else a `server` of one's own would
-/// read the key.
+/// What Pushers keep secret goes where they send it, whatever others than their owners ask for: else a `server` of one's
+/// own would read the key.
 fn check_lent_secrets(
     engine: &Engine,
     target: &Target,

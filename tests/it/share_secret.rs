@@ -18,6 +18,7 @@ both!(
     a_channel_that_repeats_another_member_s_secret_tells_nobody,
     a_password_in_an_address_is_shown_to_its_owner_alone,
     a_secret_is_sent_nowhere_else,
+    who_has_no_more_than_an_id_cannot_have_the_secret_sent_to_himself,
     a_secret_in_a_group_is_sent_nowhere_else,
     a_secret_that_fills_a_placeholder_is_sent_nowhere_else,
     a_secret_of_one_member_is_sent_nowhere_else_by_another,
@@ -222,6 +223,34 @@ async fn a_secret_is_sent_nowhere_else() {
     assert!(thief.requests().is_empty());
     bob.pushed(&id, with(webhook(&scene.sink), json!({ "content": "c" }))).await;
     assert_eq!(scene.sink.next().await.header("x-key"), Some(SECRET), "the same address is no other");
+}
+
+async fn who_has_no_more_than_an_id_cannot_have_the_secret_sent_to_himself() {
+    let scene = Scene::start().await;
+    let thief = HttpSink::start().await;
+    let bob = scene.world.user("bob").await;
+    let bark = scene.ann.preset("bark", json!({ "server": scene.sink.url(), "device_key": SECRET })).await;
+    let hook = scene.ann.preset("webhook", with(webhook(&scene.sink), json!({ "headers": { "x-key": SECRET } }))).await;
+    let above = scene.ann.preset(&bark, json!({ "title": "t" })).await;
+    let member = json!([{ "name": "m", "base_pusher": bark }]);
+    let group = scene.ann.group(json!({ "pushers": member })).await;
+    for (id, elsewhere) in [
+        (&bark, json!({ "server": thief.url() })),
+        (&hook, json!({ "endpoint": thief.url() })),
+        (&above, json!({ "server": thief.url() })),
+        (&group, json!({ "m.server": thief.url() })),
+        (&group, json!({ "server": thief.url() })),
+    ] {
+        for stranger in [&scene.ann.anonymous(), &bob] {
+            let answer = stranger.push(id, with(elsewhere.clone(), json!({ "content": "c" }))).await;
+            assert_eq!(answer.refusal(), (422, "address_is_final"), "{}", answer.body);
+            assert_eq!(stranger.push(id, json!({ "content": "c" })).await.status, 200, "pushing they may");
+        }
+        scene.ann.pushed(id, with(elsewhere, json!({ "content": "hers" }))).await;
+    }
+    scene.world.settle().await;
+    assert_eq!((scene.sink.requests().len(), thief.requests().len()), (10, 5));
+    assert!(thief.requests().iter().all(|request| request.text().contains("hers")));
 }
 
 async fn a_secret_in_a_group_is_sent_nowhere_else() {

@@ -1,4 +1,5 @@
-//! Secrets that a shared Pusher lends to others: they are used where it sends them, and nowhere else. Finds where a
+//! Secrets that a Pusher lends to whoever else may push to it or build on it: they are used where it sends them, and
+//! nowhere else. Of one that is not shared that is whoever was given its id, to push and not to read. Finds where a
 //! delivery has such secrets; what a Service makes of the parameters is not known here.
 //!
 //! A secret is what some Service that its name may reach declares as one: in front of a Group, a member that takes any
@@ -14,7 +15,7 @@ use crate::domain::pusher::{Chain, Group, Preset, Target};
 use crate::domain::shown::{Reached, reached, reached_at};
 use crate::domain::time::Timestamp;
 
-/// A shared Pusher whose secrets a delivery carries, though others than its owner had a say in the delivery.
+/// A Pusher whose secrets a delivery carries, though others than its owner had a say in the delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lent {
     /// The Pusher.
@@ -27,7 +28,6 @@ pub struct Lent {
 struct Level<'a> {
     id: &'a PusherId,
     owner: &'a AccountId,
-    shared: bool,
     /// What it predefines for this delivery, and perhaps for others.
     params: &'a Params,
     /// Whether its parameters are yet to be dealt out to members.
@@ -36,15 +36,15 @@ struct Level<'a> {
 
 impl<'a> Level<'a> {
     fn of_preset(preset: &'a Preset, above_members: bool) -> Self {
-        let Preset { id, owner, shared, params, .. } = preset;
-        Self { id, owner, shared: *shared, params, above_members }
+        let Preset { id, owner, params, .. } = preset;
+        Self { id, owner, params, above_members }
     }
 
     /// A Group, as the member at a place sees it.
     fn of_group(group: &'a Group, position: usize) -> Option<Self> {
-        let Group { id, owner, shared, pushers, .. } = group;
+        let Group { id, owner, pushers, .. } = group;
         let params = &pushers.get(position)?.params;
-        Some(Self { id, owner, shared: *shared, params, above_members: false })
+        Some(Self { id, owner, params, above_members: false })
     }
 }
 
@@ -55,7 +55,7 @@ struct Hidden {
     fills: bool,
 }
 
-/// The shared Pushers that lend secrets to a delivery. `position` is the delivery's place in the plan; `caller` the
+/// The Pushers that lend secrets to a delivery. `position` is the delivery's place in the plan; `caller` the
 /// account that pushes, if it is known.
 pub fn lent(
     target: &Target,
@@ -64,12 +64,13 @@ pub fn lent(
     caller: Option<&AccountId>,
     now: Timestamp,
 ) -> Vec<Lent> {
-    if !levels(target, position).any(|level| level.shared) {
+    // The common case, and the cheap one: somebody pushes to what is their own.
+    if levels(target, position).all(|level| caller == Some(level.owner)) {
         return Vec::new();
     }
     let levels: Vec<Level<'_>> = levels(target, position).collect();
     let mut found: Vec<Lent> = Vec::new();
-    for (at, level) in levels.iter().enumerate().filter(|(_, level)| level.shared) {
+    for (at, level) in levels.iter().enumerate() {
         // Upwards, as far as it is its owner who speaks.
         let own = levels[..at].iter().rev().take_while(|above| above.owner == level.owner).count();
         let top = at - own;
