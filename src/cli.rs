@@ -3,6 +3,7 @@
 mod admin;
 mod backup;
 mod key;
+mod push;
 mod services;
 
 use std::ffi::OsString;
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Push to a server, which may be another one's.
+    Push(push::Push),
     /// Print the OpenAPI document.
     Openapi,
     /// Look at the Services, check them, render one.
@@ -69,6 +72,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let config = || load_config(cli.config.as_deref());
     match cli.command {
         Command::Openapi => print(&api::document_text()),
+        Command::Push(push) => runtime()?.block_on(push::run(push)),
         Command::Config => print(&config()?.masked_toml()),
         Command::Services(command) => services::run(&config()?, command),
         Command::Serve => {

@@ -10,6 +10,7 @@ mod bad_mail;
 mod bad_pusher;
 mod cli;
 mod cli_admin;
+mod cli_push;
 mod cli_services;
 mod crash;
 mod deliver;

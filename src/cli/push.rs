@@ -1,0 +1,198 @@
+//! `fanfare push`: a push from a shell or a script. Needs no settings and no database, only a server somewhere.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use super::print;
+use crate::app::SystemClock;
+use crate::domain::delivery::{Answer, Outgoing, Request};
+use crate::domain::id::time_ordered;
+use crate::domain::time::Clock;
+use crate::send::guard::Allow;
+use crate::send::{Sender, SenderConfig};
+
+/// Where a server listens that has no settings.
+const HERE: &str = "http://127.0.0.1:8080";
+/// What a server surely takes of a URL, in bytes.
+const LONGEST_URL: usize = 60_000;
+/// The first pause before another attempt; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What to push, and where.
+#[derive(Args)]
+pub struct Push {
+    /// The Preset, Group or Service to push to.
+    pusher_id: String,
+    /// What `:content` stands for; - reads it from standard input.
+    #[arg(allow_hyphen_values = true)]
+    content: Option<String>,
+    /// A parameter, `name=value`; may be repeated, also for the entries of a list.
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// The server; without it `FANFARE_SERVER`, else port 8080 of this machine. A token is taken from `FANFARE_TOKEN`.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Pushes with the same key within a day are one; without it, one is made for the attempts of this call.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// How many seconds to keep trying while the server cannot be reached or is busy.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    patience: u32,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Pushes. Attempts carry one key, so trying again makes nothing twice.
+///
+/// # Errors
+/// If the server refuses the push, or could not be reached in time.
+pub async fn run(push: Push) -> anyhow::Result<()> {
+    let as_json = push.json;
+    let until = Instant::now() + Duration::from_secs(push.patience.into());
+    let server = push.server.clone().or_else(|| variable("FANFARE_SERVER")).unwrap_or_else(|| HERE.to_owned());
+    let request = request(&server, push)?;
+    let everywhere = Allow::parse("0.0.0.0/0, ::/0").map_err(anyhow::Error::msg)?;
+    let sender = Sender::new(SenderConfig { allow: everywhere, max_redirects: 0, ..SenderConfig::default() })?;
+    let answer = persist(&sender, &request, until).await.with_context(|| server.clone())?;
+    let text = std::str::from_utf8(&answer.body).unwrap_or_default();
+    let envelope = serde_json::from_str::<Value>(text).ok().filter(|answer| answer["success"].is_boolean());
+    let Some(envelope) = envelope else {
+        bail!("{server}: {}", foreign(&answer, text));
+    };
+    if envelope["success"] != true {
+        bail!("{}", refused(&envelope, answer.status));
+    }
+    if as_json {
+        return print(&format!("{text}\n"));
+    }
+    print(&accepted(&envelope["data"]))
+}
+
+fn request(server: &str, push: Push) -> anyhow::Result<Request> {
+    let base = Url::parse(server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let base = base.with_context(|| format!("{server}: the server must be a URL with http:// or https://"))?;
+    ensure!(base.query().is_none() && base.fragment().is_none(), "{server}: the server must be a URL without ? and #");
+    let mut url = format!("{}/push/{}/", base.as_str().trim_end_matches('/'), encoded(&push.pusher_id));
+    let content = match push.content.as_deref() {
+        Some("-") => Some(from_standard_input()?),
+        _ => push.content,
+    };
+    let key = push.idempotency_key.unwrap_or_else(|| time_ordered(SystemClock::default().now().0, rand::random()));
+    let mut headers = vec![("idempotency-key".to_owned(), key)];
+    if let Some(token) = variable("FANFARE_TOKEN") {
+        headers.push(("authorization".to_owned(), format!("Bearer {}", token.trim())));
+    }
+    let (kind, body) = match content {
+        // On its own it may be as long as the server takes.
+        Some(content) if push.params.is_empty() => ("text/plain; charset=utf-8", content),
+        content => {
+            if let Some(content) = content.filter(|content| !content.is_empty()) {
+                url.push_str(&format!("{}/", encoded(&content)));
+            }
+            ("application/x-www-form-urlencoded", form(&push.params)?)
+        }
+    };
+    ensure!(url.len() <= LONGEST_URL, "beside parameters the text goes into the URL, and is too long for it");
+    headers.push(("content-type".to_owned(), kind.to_owned()));
+    Ok(Request { method: "POST".to_owned(), url, headers, body: body.into_bytes() })
+}
+
+/// The variable, unless it is empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// All of it, but for the end of the last line.
+fn from_standard_input() -> anyhow::Result<String> {
+    let mut text = std::io::read_to_string(std::io::stdin()).context("the text could not be read")?;
+    if text.ends_with('\n') {
+        text.truncate(text.len() - 1);
+        text.truncate(text.strip_suffix('\r').map_or(text.len(), str::len));
+    }
+    Ok(text)
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+fn form(params: &[String]) -> anyhow::Result<String> {
+    let pairs: anyhow::Result<Vec<String>> = params
+        .iter()
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: write name=value"))?;
+            Ok(format!("{}={}", encoded(name), encoded(value)))
+        })
+        .collect();
+    Ok(pairs?.join("&"))
+}
+
+/// The first answer that trying again would not change, or the last one before the time is over.
+async fn persist(sender: &Sender, request: &Request, until: Instant) -> anyhow::Result<Answer> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let ended = sender.send(Outgoing::Http(request.clone())).await;
+        let (lasts, asked) = match &ended {
+            Ok(answer) => (!matches!(answer.status, 429 | 502..=504), retry_after(answer)),
+            Err(failure) => (!failure.retry, None),
+        };
+        let next = Instant::now() + asked.unwrap_or(pause);
+        if lasts || next > until {
+            return ended.map_err(|failure| anyhow::anyhow!("{} ({})", failure.message, failure.code));
+        }
+        sleep_until(next).await;
+        pause *= 2;
+    }
+}
+
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let (_, value) = answer.headers.iter().find(|(name, _)| name == "retry-after")?;
+    value.parse().ok().map(Duration::from_secs)
+}
+
+/// What answered instead of a push server: often a proxy, or a server that wants another scheme.
+fn foreign(answer: &Answer, text: &str) -> String {
+    if let Some((_, location)) = answer.headers.iter().find(|(name, _)| name == "location") {
+        return format!("answered {} to {location}; name that server instead", answer.status);
+    }
+    let shown: String = text.chars().take(200).collect();
+    format!("answered {}, but not as a push server does: {shown}", answer.status)
+}
+
+/// What was wrong, all of it.
+fn refused(envelope: &Value, status: u16) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut told = format!("{} ({}, {status})", text(&envelope["message"]), text(&envelope["code"]));
+    for fault in envelope["data"].as_array().into_iter().flatten() {
+        told.push_str(&format!("\n  {}: {}", text(&fault["param"]), text(&fault["problem"])));
+    }
+    told
+}
+
+/// A line for the push, one for each task, and what nobody took.
+fn accepted(data: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut told = format!("push {}\n", text(&data["push_id"]));
+    for task in data["tasks"].as_array().into_iter().flatten() {
+        let name = text(&task["name"]);
+        let name = if name.is_empty() { name } else { format!(" {name}") };
+        told.push_str(&format!(
+            "task {}{name} {} {}\n",
+            text(&task["task_id"]),
+            text(&task["state"]),
+            text(&task["run_at"])
+        ));
+    }
+    let ignored: Vec<String> = data["ignored"].as_array().into_iter().flatten().map(text).collect();
+    if !ignored.is_empty() {
+        told.push_str(&format!("ignored: {}\n", ignored.join(", ")));
+    }
+    told
+}
