@@ -136,7 +136,7 @@ fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<
         let delivery_id = format!("{}0", time_ordered(now.0, rand::random()));
         let env = RenderEnv { now, delivery_id: &delivery_id, random: rand::random() };
         let params = delivery.into_params();
-        let checked = service.check_people(&params);
+        let checked = service.check(&params);
         let made =
             checked.and_then(|()| service.render(&params, &env)).map_err(|problem| anyhow::anyhow!("{problem}"))?;
         requests.push(Value::Object(outgoing(&made)));

@@ -6,17 +6,17 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Lent, Plan, lent, resolve};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::service::{RenderError, Transport};
+use crate::service::RenderError;
 
 /// Resolves a call to a target whose chains have been followed. Whether the caller may push has been checked.
 ///
 /// # Errors
-/// If parameters are at fault, a Pusher's secrets would go elsewhere than it sends them, or a mail has no sender
-/// or recipient that one can write to.
+/// If parameters are at fault, a Pusher's secrets would go elsewhere than it sends them, or what comes out could
+/// not be sent.
 pub fn plan(engine: &Engine, caller: Option<&Caller>, target: &Target, call: &Call, now: Timestamp) -> Result<Plan> {
     let plan = resolve(target, call, now)?;
     check_lent_secrets(engine, target, &plan, caller, now)?;
-    check_people(engine, &plan)?;
+    check_sendable(engine, &plan)?;
     Ok(plan)
 }
 
@@ -25,12 +25,13 @@ pub fn not_renderable(member: Option<&str>, problem: &RenderError) -> Error {
     Error::Refused(Refusal::NotRenderable { member: member.map(str::to_owned), reason: problem.to_string() })
 }
 
-/// A mail that could not be sent to anybody, or by nobody, is told now, not found out when it is due.
-fn check_people(engine: &Engine, plan: &Plan) -> Result<()> {
+/// What could not be sent is told now, not found out when it is due: a mail to or by nobody, a header that cannot be set,
+/// a key that signs nothing.
+fn check_sendable(engine: &Engine, plan: &Plan) -> Result<()> {
     for delivery in &plan.deliveries {
         let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
-        if service.transport == Transport::Smtp {
-            let checked = service.check_people(&delivery.to_params());
+        if service.checks(delivery.params.iter().map(|(name, _)| name.as_str())) {
+            let checked = service.check(&delivery.to_params());
             checked.map_err(|problem| not_renderable(delivery.name.as_deref(), &problem))?;
         }
     }

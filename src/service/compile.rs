@@ -193,8 +193,10 @@ fn request(parts: Request, names: Names<'_>) -> Result<RequestTemplate, Fault> {
         form: flat("form", tree("form", parts.form)?)?,
         text: parts.text.as_deref().map(|text| slot("text", text)).transpose()?,
         sign,
+        checked: Vec::new(),
     };
-    request.check().map_err(|(path, reason)| Fault::new(path, reason))?;
+    request.note_checked();
+    request.check_constants().map_err(|(path, reason)| Fault::new(path, reason))?;
     keep(&mut request, &parts.keep)?;
     Ok(request)
 }

@@ -56,7 +56,7 @@ impl Service {
         };
         let delivery_id = example.delivery_id.as_deref().unwrap_or(DELIVERY_ID);
         let env = RenderEnv { now, delivery_id, random: RANDOM };
-        let checked = self.check_people(&example.params);
+        let checked = self.check(&example.params);
         let outgoing = checked.and_then(|()| self.render(&example.params, &env)).map_err(|error| error.to_string())?;
         match (outgoing, &example.request, &example.mail) {
             (Outgoing::Http(request), Some(expected), None) => compare_request(&request, expected, differences),

@@ -17,12 +17,14 @@ use crate::domain::time::Timestamp;
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 /// Headers that belong to the connection and not to the message.
-const FORBIDDEN: [&str; 9] = [
+const FORBIDDEN: [&str; 11] = [
     "host",
     "connection",
     "content-length",
     "transfer-encoding",
+    "expect",
     "keep-alive",
+    "proxy-authorization",
     "te",
     "trailer",
     "upgrade",
@@ -40,6 +42,8 @@ pub struct RequestTemplate {
     pub form: Option<Node>,
     pub text: Option<Slot>,
     pub sign: Option<SignTemplate>,
+    /// The parameters that name headers or are a key; filled in by `note_checked`.
+    pub checked: Vec<String>,
 }
 
 /// A compiled `[request.sign]`.
@@ -60,11 +64,23 @@ impl Service {
         }
     }
 
-    /// Whether whoever a delivery names can be written to: a mail's sender and recipients. A request has none.
-    pub fn check_people(&self, params: &Params) -> Result<(), RenderError> {
-        let Body::Smtp(mail) = &self.body else { return Ok(()) };
+    /// Whether `check` could find anything wrong with these parameters, by their names.
+    pub fn checks<'a>(&self, mut params: impl Iterator<Item = &'a str>) -> bool {
+        match &self.body {
+            Body::Http(request) => params.any(|param| request.checked.iter().any(|name| name == param)),
+            Body::Smtp(_) => true,
+        }
+    }
+
+    /// Whether what these parameters make could be sent, as far as that can be told without rendering all of it: the
+    /// people of a mail; the headers that a caller names in a request, and the key that signs it.
+    pub fn check(&self, params: &Params) -> Result<(), RenderError> {
         let env = RenderEnv { now: Timestamp(0), delivery_id: "", random: 0 };
-        mail.check_people(&Scope { spec: &self.spec, params, env: &env })
+        let scope = Scope { spec: &self.spec, params, env: &env };
+        match &self.body {
+            Body::Http(request) => request.check(&scope),
+            Body::Smtp(mail) => mail.check_people(&scope),
+        }
     }
 
     /// What decides where a delivery goes: equal texts, equal places. Unlike `destination` it tells apart what lies on
@@ -89,8 +105,32 @@ impl Service {
 }
 
 impl RequestTemplate {
+    /// Finds what a request has to be checked for.
+    pub fn note_checked(&mut self) {
+        let slots = self.headers_named().into_iter().chain(self.sign.as_ref().map(|sign| &sign.key));
+        self.checked = slots.flat_map(|slot| slot.leaf.params()).collect();
+    }
+
+    /// What gives headers of any name.
+    fn headers_named(&self) -> Option<&Slot> {
+        match &self.headers {
+            Some(Node::Leaf(slot)) => Some(slot),
+            _ => None,
+        }
+    }
+
+    fn check(&self, scope: &Scope<'_>) -> Result<(), RenderError> {
+        if let Some(slot) = self.headers_named() {
+            self.headers(scope).map_err(|error| slot.error(of_params(slot, &error.reason)))?;
+        }
+        if let Some(SignTemplate { signer, key }) = &self.sign {
+            signer.check(&key.text(scope)?).map_err(|reason| key.error(of_params(key, reason)))?;
+        }
+        Ok(())
+    }
+
     /// What can be found wrong at load: path and reason.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
+    pub fn check_constants(&self) -> Result<(), (&'static str, String)> {
         if let Leaf::Constant(Value::String(method)) = &self.method.leaf
             && !METHODS.contains(&method.as_str())
         {
@@ -98,7 +138,7 @@ impl RequestTemplate {
         }
         if let Some(Node::Object(headers)) = &self.headers {
             for (name, _) in headers {
-                check_header_name(name).map_err(|reason| ("request.headers", format!("`{name}` {reason}")))?;
+                check_header_name(name).map_err(|reason| ("request.headers", reason))?;
             }
         }
         Ok(())
@@ -141,8 +181,7 @@ impl RequestTemplate {
     fn headers(&self, scope: &Scope<'_>) -> Result<Vec<(String, String)>, RenderError> {
         let mut headers: Vec<(String, String)> = Vec::new();
         for (name, value) in pairs_of(self.headers.as_ref(), "request.headers", scope)? {
-            check_header_name(&name)
-                .map_err(|reason| RenderError::new("request.headers", format!("a name {reason}")))?;
+            check_header_name(&name).map_err(|reason| RenderError::new("request.headers", reason))?;
             let name = name.to_ascii_lowercase();
             headers.retain(|(existing, _)| *existing != name);
             headers.push((name, clean(&value).into_owned()));
@@ -200,15 +239,30 @@ fn pairs(fields: Map<String, Value>) -> Vec<(String, String)> {
     pairs
 }
 
-fn check_header_name(name: &str) -> Result<(), &'static str> {
+/// The error is the reason, with the name.
+fn check_header_name(name: &str) -> Result<(), String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
-        return Err("is not the name of a header");
+        return Err(format!("`{}` is not the name of a header", shortened(name)));
     }
     if FORBIDDEN.contains(&name.to_ascii_lowercase().as_str()) {
-        return Err("is a header that cannot be set");
+        return Err(format!("`{name}` is a header that cannot be set"));
     }
     Ok(())
+}
+
+/// What is no name may be a whole header, with a secret in it: what stands before the first colon or blank is shown.
+fn shortened(name: &str) -> String {
+    match name.find(|c: char| c == ':' || c.is_whitespace() || c.is_control()) {
+        Some(end) => format!("{}…", name[..end].chars().take(40).collect::<String>()),
+        None => name.chars().take(40).collect(),
+    }
+}
+
+/// A reason with the parameters that it comes from.
+fn of_params(slot: &Slot, reason: &str) -> String {
+    let params: Vec<String> = slot.leaf.params().iter().map(|name| format!("`{name}`")).collect();
+    format!("{reason} (parameter {})", params.join(" or "))
 }
 
 /// A header's value on one line: control characters become spaces.

@@ -17,6 +17,13 @@ pub enum Signer {
 }
 
 impl Signer {
+    /// Whether it can sign with this key; the error is the reason, in words.
+    pub fn check(self, key: &str) -> Result<(), &'static str> {
+        match self {
+            Self::StandardWebhooks => bytes_of(key).map(drop),
+        }
+    }
+
     /// Adds the signature. An empty key signs nothing; the error is the reason, in words.
     pub fn sign(self, key: &str, request: &mut Request, env: &RenderEnv<'_>) -> Result<(), &'static str> {
         if key.is_empty() {
@@ -29,10 +36,7 @@ impl Signer {
 }
 
 fn standard_webhooks(key: &str, request: &mut Request, env: &RenderEnv<'_>) -> Result<(), &'static str> {
-    let key = match key.strip_prefix("whsec_") {
-        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "what follows `whsec_` is not base64")?,
-        None => key.as_bytes().to_vec(),
-    };
+    let key = bytes_of(key)?;
     let timestamp = env.now.seconds().to_string();
     let mut message = format!("{}.{timestamp}.", env.delivery_id).into_bytes();
     message.extend_from_slice(&request.body);
@@ -44,4 +48,11 @@ fn standard_webhooks(key: &str, request: &mut Request, env: &RenderEnv<'_>) -> R
         request.headers.push((name.to_owned(), value.to_owned()));
     }
     Ok(())
+}
+
+fn bytes_of(key: &str) -> Result<Vec<u8>, &'static str> {
+    match key.strip_prefix("whsec_") {
+        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "what follows `whsec_` is not base64"),
+        None => Ok(key.as_bytes().to_vec()),
+    }
 }

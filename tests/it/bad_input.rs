@@ -15,6 +15,7 @@ both!(
     a_member_takes_no_token,
     too_many_parameters,
     parameters_that_do_not_fit_their_service,
+    headers_and_keys_that_cannot_be_used,
     many_faults_come_in_one_answer,
     a_schedule_that_cannot_be,
     paths_and_methods_that_are_not_there,
@@ -227,6 +228,27 @@ async fn parameters_that_do_not_fit_their_service() {
         assert_eq!(answer.faults(), [(param, code)], "{service} {params}");
     }
     nothing_was_queued(&scene).await;
+}
+
+/// Which was found out when the task was due.
+async fn headers_and_keys_that_cannot_be_used() {
+    let scene = Scene::start().await;
+    let preset = &scene.hook;
+    for (params, told) in [
+        (json!({ "headers": { "a": 1, "b c": "x" } }), "`b…` is not the name of a header (parameter `headers`)"),
+        (json!({ "headers": { "Host": "x" } }), "`Host` is a header that cannot be set (parameter `headers`)"),
+        (json!({ "headers": { "Proxy-Authorization": "x" } }), "`Proxy-Authorization` is a header that cannot be set"),
+        (json!({ "secret": "whsec_no*base64" }), "what follows `whsec_` is not base64 (parameter `secret`)"),
+    ] {
+        let pushed = scene.ann.push(preset, params.clone()).await;
+        assert_refused(&pushed, 422, "not_renderable", &params.to_string());
+        assert!(pushed.body["message"].as_str().unwrap().contains(told), "{}", pushed.body);
+        let previewed = scene.ann.post(&format!("/pusher/{preset}/preview/"), params).await;
+        assert_eq!(previewed.body, pushed.body);
+    }
+    nothing_was_queued(&scene).await;
+    scene.ann.pushed(preset, json!({ "headers": { "X-A": "1" }, "secret": "any text" })).await;
+    assert_eq!(scene.sink.next().await.header("x-a"), Some("1"));
 }
 
 async fn many_faults_come_in_one_answer() {

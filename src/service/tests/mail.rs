@@ -23,7 +23,7 @@ fn rendered(more: Value) -> Mail {
 
 fn checked(more: Value) -> Result<(), String> {
     let email = Catalogue::embedded().unwrap().get("email").unwrap();
-    email.check_people(&letter(more)).map_err(|error| error.to_string())
+    email.check(&letter(more)).map_err(|error| error.to_string())
 }
 
 #[test]

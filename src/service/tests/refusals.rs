@@ -78,7 +78,7 @@ fn every_refusal_has_path_line_and_reason() {
         ),
         (
             "[request]\nurl = \"http://h/\"\nheaders = { \"a b\" = \"x\" }\n",
-            "t.toml:8: request.headers: `a b` is not the name",
+            "t.toml:8: request.headers: `a…` is not the name",
         ),
         (
             "[request]\nurl = \"http://h/\"\n[request.query]\na = [1]\n",
