@@ -24,6 +24,7 @@ use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::{Role, email_key};
 use crate::domain::agenda::Limits;
+use crate::domain::refusal::Refusal;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
 use crate::flow::callers::CallerCache;
@@ -143,9 +144,7 @@ impl App {
         engine.base_url.get_or_init(|| base);
         joining::tell(config);
         let name = format!("node-{}", crate::domain::id::unguessable(rand::random()));
-        if let Some(news) = engine.store.join(&name) {
-            tokio::spawn(nodes::follow_news(engine.clone(), news));
-        }
+        tokio::spawn(nodes::follow_news(engine.clone(), engine.store.join(&name)));
         let exchange = Exchange::start(&engine, name.clone()).await.map_err(broken)?;
         let workers = Workers::start(engine.clone(), name.clone(), stop_grace);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -343,7 +342,8 @@ fn lock_database(file: &Path, called: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Makes the administrator that the settings name, unless the address is taken.
+/// Makes the administrator that the settings name, unless there is one: whoever was removed does not come back with the
+/// next start.
 async fn create_first_admin(config: &Config, engine: &Engine) -> anyhow::Result<()> {
     let (Some(email), Some(password)) = (&config.admin_email, &config.admin_password) else { return Ok(()) };
     if let Some(key) = email_key(email) {
@@ -352,21 +352,30 @@ async fn create_first_admin(config: &Config, engine: &Engine) -> anyhow::Result<
         if tx.account_by_email(&key).await.map_err(broken)?.is_some() {
             return Ok(());
         }
+        if tx.admins().await.map_err(broken)? > 0 {
+            tracing::info!("there is an administrator already: admin_email is not made one");
+            return Ok(());
+        }
     }
     let password = password.expose().to_owned();
     let made = login::create_account(&engine.store, engine.clock.now(), email, password, Role::Admin).await;
     match made {
         Ok(Some(account)) => tracing::info!(email = %account.email, "made the administrator {}", account.email),
         Ok(None) => {}
-        Err(crate::error::Error::Refused(refusal)) => bail!("admin_email or admin_password: {refusal:?}"),
+        Err(crate::error::Error::Refused(Refusal::Field { field, reason })) => {
+            bail!("admin_{field} is not acceptable: {}", reason.replace('_', " "))
+        }
         Err(error) => return Err(broken(error)),
     }
     Ok(())
 }
 
-fn broken(error: crate::error::Error) -> anyhow::Error {
+pub(crate) fn broken(error: crate::error::Error) -> anyhow::Error {
     match error {
         crate::error::Error::Broken(cause) => cause,
+        crate::error::Error::Busy { .. } => anyhow::anyhow!(
+            "the database does not answer, or takes no writes: it may be locked, read-only, or its disk full"
+        ),
         other => anyhow::anyhow!("{other:?}"),
     }
 }

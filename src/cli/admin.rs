@@ -6,16 +6,16 @@ use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 
 use super::print;
-use crate::app::{SystemClock, open_store};
+use crate::app::{SystemClock, broken, open_store};
 use crate::config::Config;
 use crate::domain::account::{Role, email_key};
 use crate::domain::invite::Wish;
 use crate::domain::refusal::Refusal;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Clock;
 use crate::error::Error;
 use crate::flow::audit::operator;
 use crate::flow::login::{create_account, set_password};
-use crate::flow::users::{UserChange, set_standing};
+use crate::flow::users::set_disabled;
 use crate::flow::{enroll, invite};
 use crate::store::Store;
 
@@ -87,8 +87,8 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
             let confirmed = enroll::force(&store, now, &operator(), &email).await.map_err(told)?;
             format!("confirmed {}\n", confirmed.with_context(|| no_account(&email))?.email)
         }
-        Admin::Disable { email } => disable(&store, now, &email, true).await?,
-        Admin::Enable { email } => disable(&store, now, &email, false).await?,
+        Admin::Disable { email } => disable(&store, &email, true).await?,
+        Admin::Enable { email } => disable(&store, &email, false).await?,
         Admin::Invite { email, times, days, source } => {
             let email_key = match email {
                 Some(email) => Some(email_key(&email).with_context(|| format!("{email} is not a mail address"))?),
@@ -104,12 +104,11 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
     print(&told)
 }
 
-async fn disable(store: &Store, now: Timestamp, email: &str, disabled: bool) -> anyhow::Result<String> {
+async fn disable(store: &Store, email: &str, disabled: bool) -> anyhow::Result<String> {
     let key = email_key(email).unwrap_or_default();
     let found = store.read().await.map_err(told)?.account_by_email(&key).await.map_err(told)?;
     let (account, _) = found.with_context(|| no_account(email))?;
-    let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
-    set_standing(store, now, &operator(), &account.id, &change).await.map_err(told)?;
+    set_disabled(store, &SystemClock::default(), &account.id, disabled).await.map_err(told)?;
     Ok(format!("{} {}\n", if disabled { "disabled" } else { "enabled" }, account.email))
 }
 
@@ -137,7 +136,6 @@ fn told(error: Error) -> anyhow::Error {
             anyhow::anyhow!("the {field} is not acceptable: {}", reason.replace('_', " "))
         }
         Error::Refused(Refusal::LastAdmin) => anyhow::anyhow!("this is the last administrator"),
-        Error::Broken(cause) => cause,
-        other => anyhow::anyhow!("{other:?}"),
+        other => broken(other),
     }
 }

@@ -38,6 +38,13 @@ impl KnownAccounts {
         read.accounts.remove(account);
     }
 
+    /// Forgets all of them: some have changed.
+    pub fn forget_all(&self) {
+        let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
+        read.changes += 1;
+        read.accounts.clear();
+    }
+
     /// What is believed of an account.
     fn get(&self, account: &AccountId, now: Timestamp) -> Option<Terms> {
         let read = self.read.read().unwrap_or_else(PoisonError::into_inner);

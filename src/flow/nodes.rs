@@ -1,5 +1,5 @@
 //! What one node must know of the others: that a Pusher has changed, and what time they have agreed on. On SQLite there
-//! are no others, and nothing here does anything.
+//! are no others but `fanfare admin`, of which it is only known that it has written.
 
 use std::sync::Arc;
 
@@ -19,6 +19,11 @@ pub async fn follow_news(engine: Arc<Engine>, mut news: mpsc::UnboundedReceiver<
             News::Pusher(id) => engine.pushers.forget(&id),
             News::Round(began) => engine.pushers.trust_from(began),
             News::Lost => engine.pushers.distrust(),
+            News::Elsewhere => {
+                engine.pushers.forget_all();
+                engine.callers.forget();
+                engine.limits.known.forget_all();
+            }
             News::Listening => {
                 // Whatever happened while nobody listened.
                 engine.pushers.distrust();

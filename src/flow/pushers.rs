@@ -81,12 +81,17 @@ impl PusherCache {
         }
     }
 
+    /// Forgets everything: some of it has changed.
+    pub fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
+    }
+
     /// Forgets everything, and trusts nothing until the next round.
     pub fn distrust(&self) {
         if let Some(trusted) = &self.trusted {
             *trusted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            self.changes.fetch_add(1, Ordering::SeqCst);
-            *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
+            self.forget_all();
         }
     }
 

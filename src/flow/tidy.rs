@@ -6,7 +6,7 @@ use super::{Engine, enroll, usage, users};
 use crate::domain::rate::day;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Tx;
+use crate::store::{Store, Tx};
 
 /// Rows removed in one commit, so that housekeeping never holds up pushes.
 const STEP: i64 = 1000;
@@ -28,20 +28,22 @@ pub async fn tidy(engine: &Engine) -> Result<u64> {
     gone += users::sweep_removed(engine, now).await?;
     let days = |kept: u32| now.plus_ms(-i64::from(kept) * DAY_MS);
     let (finished, audited) = (days(engine.keep_finished_days), days(engine.keep_audit_days));
-    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_expired_keys(now, STEP).await?, tx)) }).await?;
-    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_audit_events(audited, STEP).await?, tx)) }).await?;
-    gone += in_steps(engine, |mut tx| async move { Ok((tx.remove_finished_tasks(finished, STEP).await?, tx)) }).await?;
+    gone += in_steps(&engine.store, |mut tx| async move { Ok((tx.remove_expired_keys(now, STEP).await?, tx)) }).await?;
+    gone +=
+        in_steps(&engine.store, |mut tx| async move { Ok((tx.remove_audit_events(audited, STEP).await?, tx)) }).await?;
+    gone += in_steps(&engine.store, |mut tx| async move { Ok((tx.remove_finished_tasks(finished, STEP).await?, tx)) })
+        .await?;
     Ok(gone)
 }
 
 /// Takes steps, each with a commit of its own, until there is nothing left to do; answers how many rows they changed.
-pub(super) async fn in_steps<F>(engine: &Engine, step: impl Fn(Tx) -> F) -> Result<u64>
+pub(super) async fn in_steps<F>(store: &Store, step: impl Fn(Tx) -> F) -> Result<u64>
 where
     F: Future<Output = Result<(u64, Tx)>>,
 {
     let mut all = 0;
     loop {
-        let (changed, tx) = step(engine.store.write().await?).await?;
+        let (changed, tx) = step(store.write().await?).await?;
         tx.commit().await?;
         all += changed;
         if changed == 0 {

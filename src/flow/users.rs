@@ -3,7 +3,7 @@
 //! An account goes with all that is its own: Pushers, tokens, sessions, codes, tasks. While Pushers of others are built on
 //! its shared ones it cannot go; what is shared and unused goes with it.
 
-use super::audit::event_at;
+use super::audit::{event_at, operator};
 use super::door::Visitor;
 use super::login::prove;
 use super::tidy::in_steps;
@@ -12,9 +12,9 @@ use crate::domain::account::Role;
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::AccountId;
 use crate::domain::refusal::Refusal;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Clock, Timestamp};
 use crate::error::{Error, Result};
-use crate::store::{Store, UserRecord};
+use crate::store::{NOTICED_IN, Store, UserRecord};
 
 /// Tasks touched in one commit.
 const STEP: i64 = 500;
@@ -48,11 +48,24 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
     Ok(user)
 }
 
-/// As `change`, for whoever has access to the machine. Tasks that wait are left.
+/// Shuts an account out, or lets it in again, as `change` does, for whoever has access to the machine. Servers may run on
+/// the database.
 ///
 /// # Errors
 /// If the account is not there, or is the last admin.
-pub async fn set_standing(
+pub async fn set_disabled(store: &Store, clock: &dyn Clock, id: &AccountId, disabled: bool) -> Result<UserRecord> {
+    let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
+    let user = set_standing(store, clock.now(), &operator(), id, &change).await?;
+    if disabled {
+        revoke_all(store, clock, id).await?;
+        // Servers may have taken pushes as long as they did not know. Nothing tells when they do, but time.
+        tokio::time::sleep(NOTICED_IN).await;
+        revoke_all(store, clock, id).await?;
+    }
+    Ok(user)
+}
+
+async fn set_standing(
     store: &Store,
     now: Timestamp,
     who: &Who,
@@ -169,7 +182,7 @@ pub async fn sweep_removed(engine: &Engine, now: Timestamp) -> Result<u64> {
     let gone = engine.store.read().await?.removed_accounts(STEP).await?;
     let mut done = 0;
     for (id, at) in gone {
-        revoke_all(engine, &id).await?;
+        revoke_all(&engine.store, &*engine.clock, &id).await?;
         remove_tasks(engine, &id).await?;
         if now.0 - at.0 >= LINGER_MS && !engine.store.read().await?.has_tasks(&id).await? {
             let mut tx = engine.store.write().await?;
@@ -183,21 +196,22 @@ pub async fn sweep_removed(engine: &Engine, now: Timestamp) -> Result<u64> {
 
 /// Revokes what waits of an account whose Pushers no longer take any; answers how many tasks that were.
 async fn revoke_everywhere(engine: &Engine, id: &AccountId) -> Result<u64> {
-    let revoked = revoke_all(engine, id).await?;
+    let revoke = || revoke_all(&engine.store, &*engine.clock, id);
+    let revoked = revoke().await?;
     if !engine.store.is_shared() {
         return Ok(revoked);
     }
     // Another node may have taken a push meanwhile, as long as it did not know.
     engine.pushers.until_known_everywhere().await;
-    Ok(revoked + revoke_all(engine, id).await?)
+    Ok(revoked + revoke().await?)
 }
 
-async fn revoke_all(engine: &Engine, id: &AccountId) -> Result<u64> {
-    in_steps(engine, |mut tx| async move { Ok((tx.revoke_some_of(id, engine.clock.now(), STEP).await?, tx)) }).await
+async fn revoke_all(store: &Store, clock: &dyn Clock, id: &AccountId) -> Result<u64> {
+    in_steps(store, |mut tx| async move { Ok((tx.revoke_some_of(id, clock.now(), STEP).await?, tx)) }).await
 }
 
 async fn remove_tasks(engine: &Engine, id: &AccountId) -> Result<u64> {
-    in_steps(engine, |mut tx| async move { Ok((tx.remove_some_of(id, STEP).await?, tx)) }).await
+    in_steps(&engine.store, |mut tx| async move { Ok((tx.remove_some_of(id, STEP).await?, tx)) }).await
 }
 
 fn is_acting_admin(user: &UserRecord) -> bool {

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::trouble::in_time;
+use super::watch::watch;
 use super::{Db, Signal, Store, Tx, directly};
 use crate::domain::id::PusherId;
 use crate::domain::time::Timestamp;
@@ -49,6 +50,8 @@ pub enum News {
     Round(Instant),
     /// It hears nothing any more.
     Lost,
+    /// Another process has written; it does not say what.
+    Elsewhere,
 }
 
 /// One notification.
@@ -137,17 +140,20 @@ impl Store {
         self.herald.is_some()
     }
 
-    /// Begins to talk with the other nodes under this name; `None` where there are none. Ends when the database is
-    /// closed.
-    pub fn join(&self, name: &str) -> Option<mpsc::UnboundedReceiver<News>> {
-        let herald = self.herald.as_ref()?;
+    /// Begins to talk with the other nodes under this name; where there are none, to look out for other processes. Ends
+    /// when the database is closed.
+    pub fn join(&self, name: &str) -> mpsc::UnboundedReceiver<News> {
         let (tell, news) = mpsc::unbounded_channel();
+        let Some(herald) = &self.herald else {
+            tokio::spawn(watch(self.db.clone(), tell));
+            return news;
+        };
         let began = Instant::now();
         let speaking = tokio::spawn(speak(self.db.clone(), self.signal.outbox().clone(), name.to_owned(), began));
         let listening = tokio::spawn(listen(herald.clone(), self.signal.clone(), name.to_owned(), began, tell));
         let mut tasks = herald.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.extend([speaking.abort_handle(), listening.abort_handle()]);
-        Some(news)
+        news
     }
 
     /// The database's clock; `None` where it is this machine's.

@@ -45,6 +45,7 @@ mod trouble;
 mod turns;
 mod usage;
 mod users;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub use self::transfer::{Moved, transfer};
 use self::trouble::in_time;
 pub use self::usage::Usage;
 pub use self::users::{Roots, UserFilter, UserRecord};
+pub use self::watch::NOTICED_IN;
 use crate::domain::agenda::Limits;
 use crate::domain::id::unguessable;
 use crate::error::Result;
@@ -352,6 +354,13 @@ impl Db {
             }
         }
         Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Sqlite { writer, .. } => writer.is_closed(),
+            Self::Postgres(pool) => pool.is_closed(),
+        }
     }
 
     async fn close(&self) {

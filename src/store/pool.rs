@@ -205,7 +205,7 @@ impl<DB: Pooled> Pool<DB> {
         self.idle().pop()
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::SeqCst)
     }
 

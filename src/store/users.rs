@@ -185,6 +185,15 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// How many admins can log in.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn admins(&mut self) -> Result<i64> {
+        // No account has such an id.
+        self.other_admins(&AccountId::new("")).await
+    }
+
     /// How many admins can log in, besides this account.
     ///
     /// # Errors

@@ -147,6 +147,41 @@ async fn a_password_can_be_set_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn an_administrator_who_was_removed_does_not_come_back_with_the_next_start() {
+    let program = with_admin();
+    let second = "second@example.com";
+    printed(program.run_with(&["admin", "create-user", second, "--admin"], PASSWORD).await);
+    let server = program.serve().await;
+    assert_eq!(login(&server.client(None), EMAIL, PASSWORD).await, None, "there was one before");
+    assert!(server.end("TERM").await.1.contains("there is an administrator already"));
+
+    let program = with_admin();
+    let (server, token) = logged_in(&program).await;
+    printed(program.run_with(&["admin", "create-user", second, "--admin"], PASSWORD).await);
+    let gone = server.client(Some(&token)).delete_with("/account/user/", json!({ "password": PASSWORD })).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    server.end("TERM").await;
+    let server = program.serve().await;
+    assert_eq!(login(&server.client(None), EMAIL, PASSWORD).await, None);
+}
+
+#[tokio::test]
+async fn an_administrator_who_cannot_be_is_told() {
+    let program = Program::new().with("FANFARE_ADMIN_EMAIL", EMAIL).with("FANFARE_ADMIN_PASSWORD", "short");
+    let told = program.run(&["serve"]).await;
+    assert_eq!(
+        (told.code, told.err.lines().last()),
+        (Some(1), Some("fanfare: admin_password is not acceptable: too short"))
+    );
+    let program = Program::new().with("FANFARE_ADMIN_EMAIL", "ann").with("FANFARE_ADMIN_PASSWORD", PASSWORD);
+    let told = program.run(&["serve"]).await;
+    assert_eq!(
+        (told.code, told.err.lines().last()),
+        (Some(1), Some("fanfare: admin_email is not acceptable: invalid"))
+    );
+}
+
+#[tokio::test]
 async fn the_settings_in_force_are_printed_without_secrets() {
     let program = Program::new()
         .with("FANFARE_SECRET_KEY", &"ab".repeat(32))

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use crate::support::client::text;
-use crate::support::install::{EMAIL, PASSWORD, login, printed, refused, with_admin};
+use crate::support::http_sink::HttpSink;
+use crate::support::install::{EMAIL, PASSWORD, logged_in, login, printed, refused, with_admin};
 use crate::support::program::Program;
+use crate::support::world::webhook;
 
 #[tokio::test]
 async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
@@ -33,6 +35,30 @@ async fn a_person_is_invited_confirmed_shut_out_and_let_in_again() {
     for client in [ann, script] {
         assert_eq!(client.get("/preset/").await.refusal(), (401, "token_invalid"));
     }
+}
+
+#[tokio::test]
+async fn who_is_shut_out_beside_a_server_pushes_no_more_and_nothing_of_theirs_waits() {
+    let program = with_admin();
+    let (server, _) = logged_in(&program).await;
+    let sink = HttpSink::start().await;
+    let password = &format!("{PASSWORD}\n");
+    printed(program.run_with(&["admin", "create-user", "ann@example.com"], password).await);
+    let token = login(&server.client(None), "ann@example.com", PASSWORD).await.expect("a token");
+    let ann = server.client(Some(&token));
+    let preset = ann.preset("webhook", webhook(&sink)).await;
+    // So that the server knows the Preset, and need not look.
+    ann.pushed(&preset, json!({ "content": "before" })).await;
+    assert_eq!(sink.next().await.json()["content"], "before");
+    let waits = text(&ann.pushed(&preset, json!({ "content": "waits", "delay": 3600 })).await["task_id"]);
+    printed(program.run(&["admin", "disable", "ann@example.com"]).await);
+    let nobody = server.client(None);
+    assert_eq!(nobody.push(&preset, json!({ "content": "after" })).await.refusal(), (404, "pusher_not_found"));
+    printed(program.run(&["admin", "enable", "ann@example.com"]).await);
+    let token = login(&nobody, "ann@example.com", PASSWORD).await.expect("a token");
+    assert_eq!(server.client(Some(&token)).task(&waits).await["state"], "revoked");
+    nobody.pushed(&preset, json!({ "content": "again" })).await;
+    assert_eq!(sink.next().await.json()["content"], "again");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fanfare::domain::account::{Account, Role};
 use fanfare::domain::agenda::{Ask, Limits};
@@ -11,10 +12,12 @@ use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Timestamp;
 use fanfare::error::Error;
 use fanfare::store::{
-    Location, NewAccount, NewTask, PusherKind, SecretKey, Store, StoredPusher, TaskCounts, TaskFilter, TokenHash, Tx,
+    Location, NewAccount, NewTask, News, PusherKind, SecretKey, Store, StoredPusher, TaskCounts, TaskFilter, TokenHash,
+    Tx,
 };
 use tempfile::TempDir;
 
+use crate::support::PATIENCE;
 use crate::support::database::{CONNECTIONS, Database, Fresh, both};
 
 both!(
@@ -162,6 +165,26 @@ pub fn task(at: i64, position: usize, host: &str) -> NewTask {
         payload: "sealed".to_owned(),
         created_at: Timestamp(at),
     }
+}
+
+/// On PostgreSQL nodes tell each other what has changed.
+#[tokio::test]
+async fn what_another_process_writes_into_the_file_is_noticed_and_what_this_one_writes_is_not() {
+    let base = Base::start().await;
+    let mut news = base.store.join("node");
+    let (began, mut at) = (Instant::now(), 0);
+    // Long enough that it was looked at more than once, and so much that the log was moved to the file.
+    while began.elapsed() < Duration::from_millis(1300) || at < 3000 {
+        at += 64;
+        base.store.record((at - 64..at).map(|at| task(at, 0, "host")).collect()).await.unwrap();
+    }
+    assert!(news.try_recv().is_err(), "nobody else has written");
+    let other = base.open(KEY).await.unwrap();
+    other.record(vec![task(at, 0, "host")]).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap();
+    assert!(matches!(told, Some(News::Elsewhere)), "{told:?}");
+    base.store.close().await;
+    while tokio::time::timeout(PATIENCE, news.recv()).await.unwrap().is_some() {}
 }
 
 async fn only_the_key_of_the_first_start_opens_it() {
