@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use ipnet::IpNet;
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
@@ -24,6 +24,7 @@ use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::{Role, email_key};
 use crate::domain::agenda::Limits;
+use crate::domain::delivery::Relay;
 use crate::domain::refusal::Refusal;
 use crate::domain::retry::RetrySchedule;
 use crate::domain::time::{Clock, Timestamp};
@@ -227,6 +228,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// If a definition is broken: every one, with path, line and reason.
 pub fn load_catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let folder = config.data_dir.join("services");
+    ensure!(!folder.exists() || folder.is_dir(), "{} is not a folder", folder.display());
     load_services(folder.is_dir().then_some(folder.as_path()))
 }
 
@@ -241,14 +243,31 @@ pub fn load_services(folder: Option<&Path>) -> anyhow::Result<Catalogue> {
     })
 }
 
+/// Checks the settings that only whoever uses them understands.
+///
+/// # Errors
+/// If one cannot be used; the text names it.
+pub fn check_settings(config: &Config) -> anyhow::Result<()> {
+    reachable(config)?;
+    own_relay(config)?;
+    if let Some(key) = &config.secret_key {
+        key::parse(key)?;
+    }
+    Ok(())
+}
+
+fn reachable(config: &Config) -> anyhow::Result<Allow> {
+    Allow::parse(&config.delivery.allow.join(",")).map_err(|reason| anyhow::anyhow!("delivery.allow: {reason}"))
+}
+
+fn own_relay(config: &Config) -> anyhow::Result<Option<Relay>> {
+    let Some(url) = &config.mail.url else { return Ok(None) };
+    parse_relay_url(url.expose()).map(Some).map_err(|reason| anyhow::anyhow!("mail.url {reason}"))
+}
+
 async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Engine> {
     let catalogue = Arc::new(load_catalogue(config)?);
-    let allow =
-        Allow::parse(&config.delivery.allow.join(",")).map_err(|reason| anyhow::anyhow!("delivery.allow: {reason}"))?;
-    let own_relay = match &config.mail.url {
-        Some(url) => Some(parse_relay_url(url.expose()).map_err(|reason| anyhow::anyhow!("mail.url {reason}"))?),
-        None => None,
-    };
+    let (allow, own_relay) = (reachable(config)?, own_relay(config)?);
     let mail = own_relay.as_ref().map(|relay| joining::own_mail(config, relay));
     let sender = Sender::new(SenderConfig {
         own_relay,
@@ -321,10 +340,22 @@ fn sqlite(config: &Config, file: &Path) -> Location {
 /// Makes the data folder, and takes an embedded database for this process alone.
 fn prepare_data_dir(config: &Config) -> anyhow::Result<Option<File>> {
     let folder = &config.data_dir;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    make_data_folder(folder)?;
     let Location::Sqlite { file, .. } = location(config) else { return Ok(None) };
     let called = if config.database_url.is_some() { &file } else { folder };
     Ok(Some(lock_database(&file, called)?))
+}
+
+/// Makes the folder, if it is not there, for its owner alone: it holds the database and the key.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_data_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))
 }
 
 /// Takes a database file for this process, by a lock beside where it lies, whatever it is `called` and whoever is given it.

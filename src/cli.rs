@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::app::{App, SystemClock, open_store};
+use crate::app::{App, SystemClock, check_settings, make_data_folder, open_store};
 use crate::config::Config;
 use crate::{api, logs};
 
@@ -73,7 +73,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Openapi => print(&api::document_text()),
         Command::Push(push) => runtime()?.block_on(push::run(push)),
-        Command::Config => print(&config()?.masked_toml()),
+        Command::Config => {
+            let config = config()?;
+            check_settings(&config)?;
+            print(&config.masked_toml())
+        }
         Command::Services(command) => services::run(&config()?, command),
         Command::Serve => {
             let config = config()?;
@@ -132,7 +136,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir)?;
+    make_data_folder(&config.data_dir)?;
     let store = open_store(config).await?;
     store.close().await;
     print("the database is up to date\n")

@@ -4,10 +4,11 @@
 use std::future::Future;
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -89,7 +90,12 @@ pub fn init(config: &Config) -> Result<()> {
 /// # Errors
 /// It is not one.
 pub fn filter(level: &str) -> Result<EnvFilter> {
-    EnvFilter::builder().parse(level).with_context(|| format!("{level:?} is not a log level"))
+    let refused = || format!("{level:?} is not a log level");
+    // A lone word that is no level would be a module, of which everything is logged, and nothing of all others.
+    let is_level =
+        |part: &str| part.contains(['=', '[']) || !part.is_empty() && part.trim().parse::<LevelFilter>().is_ok();
+    ensure!(level.split(',').all(is_level), refused());
+    EnvFilter::builder().parse(level).with_context(refused)
 }
 
 #[cfg(test)]
@@ -103,7 +109,10 @@ mod tests {
     fn levels_are_read() {
         assert_eq!(filter("warn").unwrap().to_string(), "warn");
         assert!(filter("info,fanfare=debug").is_ok());
-        assert!(filter("fanfare=shout").is_err());
+        assert!(filter("warn,fanfare::api=debug,[{task_id}]=trace").is_ok());
+        for wrong in ["fanfare=shout", "warning", "info,fanfare", "", ",info"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::store::{self, Location, SecretKey};
 
 /// Makes the key file, at the first start. A restored database without its key is told so: a new key would not open it,
@@ -29,7 +29,7 @@ pub(super) async fn new_key(config: &Config, location: &Location) -> anyhow::Res
 /// The key from the settings, else from the key file, if it is there.
 pub(super) fn present_key(config: &Config) -> anyhow::Result<Option<SecretKey>> {
     if let Some(key) = &config.secret_key {
-        return SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits").map(Some);
+        return parse(key).map(Some);
     }
     let path = key_file(config);
     let key = read(&path)?;
@@ -37,6 +37,11 @@ pub(super) fn present_key(config: &Config) -> anyhow::Result<Option<SecretKey>> 
         warn_of_readers(&path);
     }
     Ok(key)
+}
+
+/// The key of the settings.
+pub(super) fn parse(key: &Secret) -> anyhow::Result<SecretKey> {
+    SecretKey::parse(key.expose()).context("secret_key must be 64 hexadecimal digits")
 }
 
 /// Where the key is if the settings do not hold it.

@@ -42,6 +42,17 @@ pub async fn backup(config: &Config, to: &Path, replace: bool, stop: Arc<AtomicB
     }
 }
 
+/// Refuses where there is no database yet, instead of making one that no server uses.
+///
+/// # Errors
+/// If the database is a file that is not there.
+pub fn must_be_there(config: &Config) -> anyhow::Result<()> {
+    if let Location::Sqlite { file, .. } = location(config) {
+        ensure!(file.exists(), "there is no database at {}", file.display());
+    }
+    Ok(())
+}
+
 /// Whether the key that is in force opens a backup; `None` if there is no key that could be read.
 pub fn opens(config: &Config, backup: &Backup) -> Option<bool> {
     let key = present_key(config).ok()??;

@@ -45,6 +45,10 @@ pub async fn rotate_key(config: &Config, to: Option<SecretKey>) -> anyhow::Resul
     };
     let old = offline::key_in_force(config)?;
     key::remove_parts(config)?;
+    ensure!(to.as_ref() != Some(&old), "that is the key in force");
+    // Nothing is written for a database that neither opens, or the next attempt would take it for something begun.
+    let begun = key::read(&next_key_file(config))?;
+    store::must_open(&at, [Some(&old), begun.as_ref()].into_iter().flatten()).await?;
     let in_file = config.secret_key.is_none();
     if in_file {
         keep(config, &old)?;
@@ -64,7 +68,6 @@ pub async fn rotate_key(config: &Config, to: Option<SecretKey>) -> anyhow::Resul
 /// again: the database may be under it already.
 fn next_key(config: &Config, old: &SecretKey, to: Option<SecretKey>) -> anyhow::Result<SecretKey> {
     let path = next_key_file(config);
-    ensure!(to.as_ref() != Some(old), "that is the key in force");
     if let Some(begun) = key::read(&path)?.filter(|begun| begun != old) {
         let same = to.is_none_or(|to| to == begun);
         let path = path.display();

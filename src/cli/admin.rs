@@ -6,7 +6,8 @@ use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 
 use super::print;
-use crate::app::{SystemClock, broken, open_store};
+use crate::app::offline::must_be_there;
+use crate::app::{SystemClock, broken, make_data_folder, open_store};
 use crate::config::Config;
 use crate::domain::account::{Role, email_key};
 use crate::domain::invite::Wish;
@@ -68,7 +69,11 @@ pub enum Admin {
 
 /// Does it on the database, whether a server runs on it or not.
 pub async fn run(config: &Config, command: Admin) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir)?;
+    match command {
+        // The first account may come before the first start.
+        Admin::CreateUser { .. } => make_data_folder(&config.data_dir)?,
+        _ => must_be_there(config)?,
+    }
     let store = open_store(config).await?;
     let now = SystemClock::default().now();
     let told = match command {

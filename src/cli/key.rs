@@ -61,7 +61,7 @@ fn told(done: &Rotation, seconds: f64) -> String {
         ),
         NewKey::ToBeSet { path } => format!(
             "the key in your settings is no longer the right one: set secret_key (FANFARE_SECRET_KEY) to the text in {} \
-             on every node, then remove that file\n",
+             on every node, then remove that file; keep the old text with the backups made before\n",
             path.display()
         ),
     });

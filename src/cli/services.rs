@@ -117,7 +117,10 @@ fn check(config: &Config, places: &[PathBuf]) -> anyhow::Result<()> {
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
-    print(&format!("{} Services are in order\n", services.len()))
+    print(&match services.len() {
+        1 => "1 Service is in order\n".to_owned(),
+        count => format!("{count} Services are in order\n"),
+    })
 }
 
 fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<()> {

@@ -71,7 +71,9 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
         return Box::pin(own_mail(engine, task)).await;
     }
     let Some(service) = engine.catalogue.get(&task.service) else {
-        return never(task, "service_unknown", "the Service is no longer there");
+        // Its file may be forgotten, as when data is restored, and put back.
+        tracing::warn!(service = %task.service, "the Service {} is not there; its tasks are tried again", task.service);
+        return later(task, "service_unknown", "the Service is not there");
     };
     let opened = engine.store.sealer().open(task.id.as_str(), &task.payload).ok();
     let Some(Payload { params, secrets }) = opened.and_then(|text| Payload::read(&text)) else {
@@ -156,6 +158,12 @@ fn failed(service: &Service, failure: &SendFailure, redactor: &Redactor) -> Repo
         status: failure.status,
         response: Some(cut(&redactor.redact(&failure.message))),
     }
+}
+
+fn later(task: &Claimed, code: &str, message: &str) -> Report {
+    let code = format!("{}:{code}", task.service);
+    let outcome = Outcome::Later { code, message: message.to_owned(), after: None };
+    Report { outcome, status: None, response: None }
 }
 
 fn never(task: &Claimed, code: &str, message: &str) -> Report {

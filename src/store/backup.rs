@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +75,8 @@ fn check_place(database: &Path, to: &Path, replace: bool) -> anyhow::Result<()> 
     if found.is_dir() {
         bail!("{} is a folder; name a file", to.display());
     }
-    for own in ["", "-wal", "-shm"].map(|end| with_end(database, end)) {
+    let beside = ["", "-wal", "-shm", ".lock"].map(|end| with_end(database, end));
+    for own in beside.into_iter().chain([database.with_file_name("lock")]) {
         if let (Ok(own), Ok(to)) = (own.canonicalize(), to.canonicalize())
             && own == to
         {
@@ -84,7 +86,24 @@ fn check_place(database: &Path, to: &Path, replace: bool) -> anyhow::Result<()> 
     if !replace {
         bail!("{} is there already; --force replaces it", to.display());
     }
+    if !may_be_replaced(to)? {
+        bail!("{} is no backup, so it is not replaced", to.display());
+    }
     Ok(())
+}
+
+/// Whether a file is a database, or empty: whoever mistypes a name must not lose a key by it.
+fn may_be_replaced(file: &Path) -> anyhow::Result<bool> {
+    const BEGINS: &[u8] = b"SQLite format 3\0";
+    let cannot = || format!("cannot read {}", file.display());
+    // A link that leads nowhere holds nothing; a pipe would have to be waited for.
+    let Ok(found) = std::fs::metadata(file) else { return Ok(true) };
+    if !found.is_file() {
+        return Ok(false);
+    }
+    let mut begins = Vec::new();
+    File::open(file).and_then(|file| file.take(16).read_to_end(&mut begins)).with_context(cannot)?;
+    Ok(begins.is_empty() || begins == BEGINS)
 }
 
 /// The name of a file that SQLite keeps beside another.

@@ -1,6 +1,7 @@
 //! What an SQLite file is, told before anything in it is changed. Opens it for reading only, so a file of another
 //! program is refused untouched.
 
+use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -47,6 +48,23 @@ pub(super) async fn check(file: &Path) -> anyhow::Result<Option<i64>> {
         bail!("{} was used by a newer version of Fanfare; this one cannot", file.display());
     }
     Ok(version)
+}
+
+/// Makes an empty file for a new database, which its owner alone can read; what SQLite puts beside it is like it.
+///
+/// # Errors
+/// If it is not there and cannot be made.
+pub(super) fn make(file: &Path) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot write {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a file holds a database that this program can use.

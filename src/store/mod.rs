@@ -70,7 +70,7 @@ use self::pool::Pool;
 pub use self::pool::Transaction;
 pub use self::pushers::{PusherKind, StoredPusher};
 pub use self::queue::{Claim, Claimed, Release};
-pub use self::rotate::{Rotated, rotate};
+pub use self::rotate::{Rotated, must_open, rotate};
 pub use self::seal::{Column, Sealer, SecretKey};
 pub use self::sessions::Session;
 pub use self::settings::WrongKey;

@@ -64,6 +64,7 @@ pub(super) async fn open(location: &Location) -> anyhow::Result<Opened> {
     match location {
         Location::Sqlite { file, durable } => {
             file::check(file).await?;
+            file::make(file)?;
             let (db, checkpoints) = open_sqlite(file, *durable).await?;
             Ok(Opened { recording: db.clone(), all: db, herald: None, checkpoints: Some(checkpoints) })
         }

@@ -59,6 +59,23 @@ pub async fn rotate(at: &Location, old: &SecretKey, new: &SecretKey) -> anyhow::
     Ok(done)
 }
 
+/// Refuses keys of which none is the database's.
+///
+/// # Errors
+/// If it is not there or in use, or none is its own.
+pub async fn must_open(at: &Location, keys: impl Iterator<Item = &SecretKey>) -> anyhow::Result<()> {
+    let db = open_source(at).await?;
+    let mut tx = db.write().await.map_err(|error| in_use(at, error))?;
+    let mut opens = false;
+    for key in keys {
+        opens = opens || opens_under(&mut tx, &Sealer::new(key)).await?;
+    }
+    drop(tx);
+    db.close().await;
+    ensure!(opens, WrongKey);
+    Ok(())
+}
+
 /// Keeps everybody out until the end. The fork: SQLite's file is locked as a whole. On PostgreSQL whoever connects from
 /// now on waits, and then reads the new proof; whoever came before is counted.
 async fn shut_out(tx: &mut Tx) -> anyhow::Result<()> {

@@ -112,13 +112,21 @@ async fn a_file_that_is_there_is_kept_unless_it_is_to_be_replaced() {
     let program = Program::new();
     printed(program.run(&["migrate"]).await);
     let copy = program.folder().join("copy.db");
-    std::fs::write(&copy, "mine").unwrap();
+    std::fs::write(&copy, "").unwrap();
     let told = program.run(&["backup", "copy.db"]).await;
     assert!(refused(&told).ends_with("copy.db is there already; --force replaces it"), "{}", told.err);
-    assert_eq!(std::fs::read(&copy).unwrap(), b"mine");
+    assert_eq!(std::fs::read(&copy).unwrap(), b"");
+    printed(program.run(&["backup", "copy.db", "--force"]).await);
     printed(program.run(&["backup", "copy.db", "--force"]).await);
     assert!(std::fs::read(&copy).unwrap().starts_with(b"SQLite format 3"));
-    for own in ["data/fanfare.db", "data/../data/fanfare.db"] {
+    let key = std::fs::read(program.folder().join("data/secret.key")).unwrap();
+    for other in ["data/secret.key", "/dev/null"] {
+        let told = program.run(&["backup", other, "--force"]).await;
+        assert!(refused(&told).ends_with("is no backup, so it is not replaced"), "{}", told.err);
+    }
+    assert_eq!(std::fs::read(program.folder().join("data/secret.key")).unwrap(), key);
+    std::fs::write(program.folder().join("data/lock"), "").unwrap();
+    for own in ["data/fanfare.db", "data/../data/fanfare.db", "data/lock"] {
         let told = program.run(&["backup", own, "--force"]).await;
         assert!(refused(&told).ends_with("belongs to the database in use"), "{}", told.err);
     }
@@ -133,7 +141,7 @@ async fn a_file_that_is_there_is_kept_unless_it_is_to_be_replaced() {
 async fn a_full_disk_leaves_nothing_behind() {
     let program = with_admin();
     let (_server, _) = logged_in(&program).await;
-    std::fs::write(program.folder().join("copy.db"), "the one before").unwrap();
+    std::fs::write(program.folder().join("copy.db"), "SQLite format 3\0 before").unwrap();
     // No file of this process may grow beyond 32 KiB.
     let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" backup copy.db --force";
     let mut command = Command::new("sh");
@@ -143,7 +151,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("could not be copied to"), "{told}");
     assert_eq!(names(program.folder()), ["copy.db", "data"]);
-    assert_eq!(std::fs::read(program.folder().join("copy.db")).unwrap(), b"the one before");
+    assert_eq!(std::fs::read(program.folder().join("copy.db")).unwrap(), b"SQLite format 3\0 before");
 }
 
 #[tokio::test]

@@ -76,6 +76,16 @@ async fn what_cannot_be_done_is_told() {
 }
 
 #[tokio::test]
+async fn where_no_server_has_been_nothing_is_made() {
+    let program = Program::new();
+    for command in [&["admin", "invite"][..], &["admin", "disable", EMAIL], &["admin", "confirm", EMAIL]] {
+        let told = program.run(command).await;
+        assert_eq!(refused(&told), "there is no database at ./data/fanfare.db");
+    }
+    assert_eq!(std::fs::read_dir(program.folder()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn the_server_says_at_its_start_what_will_not_work() {
     let start = async |program: Program| {
         let server = program.serve().await;

@@ -337,6 +337,13 @@ async fn what_would_lose_something_is_refused() {
         let told = install.program.run(&[ROTATE[0], ROTATE[1], "--to", to]).await;
         assert!(refused(&told).starts_with(why), "{}", told.err);
     }
+    assert!(!install.file("secret.key.old").exists() && !install.file("secret.key.new").exists());
+    // Another installation's key, put there by mistake.
+    std::fs::write(install.file("secret.key"), "ab".repeat(32)).unwrap();
+    let told = install.program.run(&ROTATE).await;
+    assert!(refused(&told).contains("not the one that this database was sealed with"), "{}", told.err);
+    assert!(!install.file("secret.key.old").exists() && !install.file("secret.key.new").exists());
+    std::fs::write(install.file("secret.key"), &key).unwrap();
     let given = "cd".repeat(32);
     let told = install.program.run_with(&[ROTATE[0], ROTATE[1], "--to", "-"], &format!("{given}\n")).await;
     printed(told);
