@@ -218,6 +218,13 @@ impl ApiError {
         let data = match refusal {
             Refusal::Params(problems) => problems.iter().map(|at| param_data(language, at)).collect(),
             Refusal::Field { field, reason } => return Self::field(field, reason),
+            Refusal::Form { fields, params } => {
+                let fields = fields.iter().map(|fault| {
+                    let problem = messages::field_reason(language, fault.reason);
+                    json!({ "param": fault.field, "problem": problem, "code": fault.reason })
+                });
+                fields.chain(params.iter().map(|at| param_data(language, at))).collect()
+            }
             Refusal::PusherInUse { dependents, others } => {
                 let shown = |dependent: &Dependent| json!({ "id": dependent.id, "name": dependent.name });
                 json!({ "dependents": dependents.iter().map(shown).collect::<Value>(), "others": others })
@@ -295,6 +302,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Params(_)
         | Refusal::Field { .. }
+        | Refusal::Form { .. }
         | Refusal::BaseUnknown(_)
         | Refusal::Cycle(_)
         | Refusal::ChainTooDeep(_)

@@ -17,7 +17,7 @@ use super::own::{Removed, own_page};
 use super::page::{Page, PageQuery};
 use crate::domain::id::{PusherId, unguessable};
 use crate::domain::pusher::{Group, Member, ParamMap, Strategy};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{FieldFault, Refusal};
 use crate::error::{Error, Result as Outcome};
 use crate::flow::shown::seen;
 use crate::flow::{Engine, edit};
@@ -388,12 +388,14 @@ pub fn group_view(pusher: StoredPusher) -> Result<Reply<GroupView>, ApiError> {
 
 /// Reads `{name: [target, …]}`.
 fn param_map(object: JsonObject) -> Result<ParamMap, ApiError> {
-    let invalid = || Refusal::Field { field: "param_map", reason: "invalid" };
-    let mut map = ParamMap::new();
+    let (mut map, mut fields) = (ParamMap::new(), Vec::new());
     for (name, targets) in object.0 {
-        let Value::Array(targets) = targets else { return Err(invalid().into()) };
-        let targets: Option<Vec<String>> = targets.iter().map(|target| target.as_str().map(str::to_owned)).collect();
-        map.push((name, targets.ok_or_else(invalid)?));
+        let text = |target: &Value| target.as_str().map(str::to_owned);
+        let targets = targets.as_array().and_then(|targets| targets.iter().map(text).collect::<Option<Vec<_>>>());
+        match targets {
+            Some(targets) => map.push((name, targets)),
+            None => fields.push(FieldFault { field: format!("param_map.{name}"), reason: "invalid" }),
+        }
     }
-    Ok(map)
+    if fields.is_empty() { Ok(map) } else { Err(Refusal::Form { fields, params: Vec::new() }.into()) }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 pub use crate::domain::language::Language;
 use crate::domain::params::ParamType;
-use crate::domain::refusal::{Problem, Refusal};
+use crate::domain::refusal::{FieldFault, Problem, Refusal};
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Limit};
 
@@ -158,6 +158,12 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
     let (english, chinese): (String, String) = match refusal {
         Refusal::Params(problems) => return param_list(language, problems.iter().map(|p| (&*p.param, &p.problem))),
         Refusal::Field { field, reason } => return format!("{field}: {}", field_reason(language, reason)),
+        Refusal::Form { fields, params } => {
+            let field = |fault: &FieldFault| format!("{}: {}", fault.field, field_reason(language, fault.reason));
+            let mut parts: Vec<_> = fields.iter().map(field).collect();
+            parts.extend(params.iter().map(|at| format!("{}: {}", at.param, problem(language, &at.problem))));
+            return parts.join(language.pick("; ", "；"));
+        }
         Refusal::BaseUnknown(id) => {
             (format!("There is no pusher {id} that you may build on."), format!("没有可供使用的推送器 {id}。"))
         }

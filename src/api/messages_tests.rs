@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::id::PusherId;
-use crate::domain::refusal::ParamProblem;
+use crate::domain::refusal::{FieldFault, ParamProblem};
 
 #[test]
 fn the_heaviest_language_that_we_speak_wins() {
@@ -35,6 +35,7 @@ fn every_refusal_has_a_text_in_both_languages() {
     let refusals = [
         Refusal::Params(vec![ParamProblem { param: "title".into(), problem: Problem::Missing }]),
         Refusal::Field { field: "name", reason: "empty" },
+        Refusal::Form { fields: vec![FieldFault { field: "name".into(), reason: "empty" }], params: Vec::new() },
         Refusal::BaseUnknown(id()),
         Refusal::Cycle(id()),
         Refusal::ChainTooDeep(8),

@@ -74,6 +74,15 @@ impl Problem {
     }
 }
 
+/// A field of a Preset or Group that is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFault {
+    /// Where it is: `name`, `pushers.0.name`, `param_map.amount`.
+    pub field: String,
+    /// What is wrong with it, a stable word (`empty`, `too_long`, `unknown_member` …).
+    pub reason: &'static str,
+}
+
 /// A Pusher that is built on another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependent {
@@ -92,6 +101,13 @@ pub enum Refusal {
         field: &'static str,
         /// What is wrong with it, a stable word (`empty`, `too_long`, `unknown` …).
         reason: &'static str,
+    },
+    /// What a Preset or Group says of itself is not acceptable: all that is wrong, of which at least one field.
+    Form {
+        /// The fields.
+        fields: Vec<FieldFault>,
+        /// The predefined parameters.
+        params: Vec<ParamProblem>,
     },
     /// The base is no Pusher that the caller may build on.
     BaseUnknown(PusherId),
@@ -152,7 +168,7 @@ impl Refusal {
                 let first = codes.next().unwrap_or("param_invalid");
                 if codes.all(|code| code == first) { first } else { "param_invalid" }
             }
-            Self::Field { .. } => "field_invalid",
+            Self::Field { .. } | Self::Form { .. } => "field_invalid",
             Self::BaseUnknown(_) => "base_unknown",
             Self::Cycle(_) => "pusher_cycle",
             Self::ChainTooDeep(_) => "chain_too_deep",

@@ -61,7 +61,7 @@ pub(super) fn make(file: &Path) -> anyhow::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(file) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("cannot write {}", file.display()))
+            Err(error).with_context(|| format!("the database {} could not be opened", file.display()))
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! Chains and their ends, and what a Preset or Group may say of itself.
 
 use super::*;
-use crate::domain::refusal::{ParamProblem, Problem};
+use crate::domain::refusal::{FieldFault, ParamProblem, Problem};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -125,7 +125,6 @@ fn a_group_has_one_to_five_members_and_no_group_however_deep() {
 #[test]
 fn the_fields_of_a_preset() {
     let with_name = |name: &str| check_preset(&Preset { name: name.to_owned(), ..preset("a", "s") });
-    let field = |field, reason| Err(Refusal::Field { field, reason });
     assert_eq!(with_name(&"é".repeat(100)), Ok(()));
     assert_eq!(with_name(" "), field("name", "empty"));
     assert_eq!(with_name(&"é".repeat(101)), field("name", "too_long"));
@@ -183,7 +182,7 @@ fn the_members_of_a_group() {
     for name in ["", "P1", "1p", "_p", "p.1", "é", &"a".repeat(65)] {
         let mut bad = group("g", &["s"]);
         bad.pushers[0].name = name.to_owned();
-        assert_eq!(check_group(&bad), Err(Refusal::Field { field: "pushers", reason: "bad_name" }), "{name}");
+        assert_eq!(check_group(&bad), field("pushers.0.name", "bad_name"), "{name}");
     }
     let mut bad = group("g", &["s", "s"]);
     bad.pushers[1].params = params(json!({"_token": 1}));
@@ -211,7 +210,8 @@ fn the_map_of_a_group() {
         (&[("a", &["p1._token"])], "reserved"),
         (&[("a", &["p1._"])], "bad_name"),
     ] {
-        assert_eq!(with_map(map), Err(Refusal::Field { field: "param_map", reason }), "{map:?}");
+        let last = format!("param_map.{}", map[map.len() - 1].0);
+        assert_eq!(with_map(map), field(&last, reason), "{map:?}");
     }
 }
 
@@ -221,7 +221,32 @@ fn what_content_stands_for_in_a_group() {
     for name in ["amount", "_title", "p0.title", "p0._title_1"] {
         assert_eq!(redefine(name), Ok(()), "{name}");
     }
-    let refused = |reason| Err(Refusal::Field { field: "redefine_content", reason });
-    assert_eq!(redefine("p9.title"), refused("unknown_member"));
-    assert_eq!(redefine("p0.delay"), refused("reserved"));
+    assert_eq!(redefine("p9.title"), field("redefine_content", "unknown_member"));
+    assert_eq!(redefine("p0.delay"), field("redefine_content", "reserved"));
+}
+
+#[test]
+fn all_that_is_wrong_with_a_group_is_told() {
+    let mut bad = group("g", &["s", "s"]);
+    bad.name = String::new();
+    bad.pushers[0].name = "P".to_owned();
+    bad.pushers[1].params = params(json!({ "_token": 1 }));
+    bad.param_map = vec![("a".into(), vec!["p9.x".into()]), ("b".into(), vec!["p1.x".into()]), ("c".into(), vec![])];
+    bad.redefine_content = Some("at".to_owned());
+    let Err(Refusal::Form { fields, params }) = check_group(&bad) else { panic!("{bad:?}") };
+    let fields: Vec<_> = fields.iter().map(|fault| (&*fault.field, fault.reason)).collect();
+    let expected = [
+        ("name", "empty"),
+        ("pushers.0.name", "bad_name"),
+        ("param_map.a", "unknown_member"),
+        ("param_map.c", "empty"),
+        ("redefine_content", "reserved"),
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(params, [ParamProblem { param: "p1._token".into(), problem: Problem::Reserved }]);
+}
+
+/// One field is at fault, and nothing else.
+fn field(field: &str, reason: &'static str) -> Result<(), Refusal> {
+    Err(Refusal::Form { fields: vec![FieldFault { field: field.to_owned(), reason }], params: Vec::new() })
 }

@@ -4,49 +4,74 @@ use super::{Group, MAX_TITLE, Preset, check_size};
 use crate::domain::group::{position, target};
 use crate::domain::modifier::{AT, DELAY, Name};
 use crate::domain::params::{MAX_NAME, MAX_PARAMS, Params, check_value};
-use crate::domain::refusal::{ParamProblem, Problem, Refusal};
+use crate::domain::refusal::{FieldFault, ParamProblem, Problem, Refusal};
 
 /// Checks the fields of a Preset that need nobody else: name, parameters and `redefine_content`. Whether a dotted name
 /// fits depends on what the Preset is built on, and is seen at the push.
 ///
 /// # Errors
-/// `Field` for a field, `Params` for all parameters at fault.
+/// `Form` if a field is at fault, else `Params`: all that is wrong.
 pub fn check_preset(preset: &Preset) -> Result<(), Refusal> {
-    check_title(&preset.name)?;
+    let mut faults = Faults::default();
+    faults.check("name", check_title(&preset.name));
     if let Some(name) = &preset.redefine_content {
-        check_redefined(name)?;
+        faults.check("redefine_content", check_redefined(name));
     }
-    let mut problems = Vec::new();
-    check_params(&preset.params, "", &mut problems);
-    refuse_if_any(problems)
+    check_params(&preset.params, "", &mut faults.params);
+    faults.refuse_if_any()
 }
 
 /// Checks a Group but for its members' bases: name, members, map and `redefine_content`.
 ///
 /// # Errors
-/// `GroupEmpty`, `GroupFull`, `MemberNameTaken`; `Field` for a field; `Params` for all parameters at fault, named
-/// `member.param`.
+/// `GroupEmpty`, `GroupFull`, `MemberNameTaken`; else `Form` if a field is at fault, else `Params`, named
+/// `member.param`: all that is wrong.
 pub fn check_group(group: &Group) -> Result<(), Refusal> {
-    check_title(&group.name)?;
     check_size(group)?;
-    let mut problems = Vec::new();
+    let mut faults = Faults::default();
+    faults.check("name", check_title(&group.name));
     for (at, member) in group.pushers.iter().enumerate() {
         if !is_declarable(&member.name) {
-            return Err(Refusal::Field { field: "pushers", reason: "bad_name" });
-        }
-        if group.pushers[..at].iter().any(|other| other.name == member.name) {
+            faults.add(format!("pushers.{at}.name"), "bad_name");
+        } else if group.pushers[..at].iter().any(|other| other.name == member.name) {
             return Err(Refusal::MemberNameTaken(member.name.clone()));
         }
-        check_params(&member.params, &format!("{}.", member.name), &mut problems);
+        check_params(&member.params, &format!("{}.", member.name), &mut faults.params);
     }
-    check_map(group)?;
+    check_map(group, &mut faults);
     if let Some(name) = &group.redefine_content {
-        check_redefined(name)?;
-        if name.contains('.') && target(&group.pushers, name).is_none() {
-            return Err(Refusal::Field { field: "redefine_content", reason: "unknown_member" });
+        let is_lost = name.contains('.') && target(&group.pushers, name).is_none();
+        let unknown = if is_lost { Err("unknown_member") } else { Ok(()) };
+        faults.check("redefine_content", check_redefined(name).and(unknown));
+    }
+    faults.refuse_if_any()
+}
+
+/// All that is wrong with a form.
+#[derive(Default)]
+struct Faults {
+    fields: Vec<FieldFault>,
+    params: Vec<ParamProblem>,
+}
+
+impl Faults {
+    fn add(&mut self, field: impl Into<String>, reason: &'static str) {
+        self.fields.push(FieldFault { field: field.into(), reason });
+    }
+
+    fn check(&mut self, field: &str, found: Result<(), &'static str>) {
+        if let Err(reason) = found {
+            self.add(field, reason);
         }
     }
-    refuse_if_any(problems)
+
+    fn refuse_if_any(self) -> Result<(), Refusal> {
+        match self {
+            Self { fields, params } if fields.is_empty() && params.is_empty() => Ok(()),
+            Self { fields, params } if fields.is_empty() => Err(Refusal::Params(params)),
+            Self { fields, params } => Err(Refusal::Form { fields, params }),
+        }
+    }
 }
 
 /// Whether a name is of the form that declared parameters and members have: `[a-z][a-z0-9_]*`, at most 64 characters.
@@ -57,34 +82,28 @@ pub fn is_declarable(name: &str) -> bool {
 }
 
 /// The name that people see: 1 to 100 characters, not only spaces, no control character.
-fn check_title(name: &str) -> Result<(), Refusal> {
-    let reason = if name.trim().is_empty() {
-        "empty"
+fn check_title(name: &str) -> Result<(), &'static str> {
+    if name.trim().is_empty() {
+        Err("empty")
     } else if name.chars().count() > MAX_TITLE {
-        "too_long"
+        Err("too_long")
     } else if name.chars().any(char::is_control) {
-        "bad_name"
+        Err("bad_name")
     } else {
-        return Ok(());
-    };
-    Err(Refusal::Field { field: "name", reason })
+        Ok(())
+    }
 }
 
 /// `:content` can stand for a parameter or a modifier, dotted or not; when to deliver is no content.
-fn check_redefined(name: &str) -> Result<(), Refusal> {
+fn check_redefined(name: &str) -> Result<(), &'static str> {
     let param = name.split_once('.').map_or(name, |(_, param)| param);
-    let reason = if name.is_empty() {
-        "empty"
-    } else if param == DELAY || param == AT {
-        "reserved"
-    } else {
-        match check_name(name) {
-            Ok(()) => return Ok(()),
-            Err(Problem::Reserved) => "reserved",
-            Err(_) => "bad_name",
-        }
-    };
-    Err(Refusal::Field { field: "redefine_content", reason })
+    if name.is_empty() {
+        return Err("empty");
+    }
+    if param == DELAY || param == AT {
+        return Err("reserved");
+    }
+    check_name(name).map_err(|problem| if problem == Problem::Reserved { "reserved" } else { "bad_name" })
 }
 
 /// Whether a predefined parameter can have this name, in front of a Group or of a Service.
@@ -108,34 +127,40 @@ fn check_params(params: &Params, prefix: &str, problems: &mut Vec<ParamProblem>)
     }
 }
 
-fn check_map(group: &Group) -> Result<(), Refusal> {
-    let refuse = |reason| Err(Refusal::Field { field: "param_map", reason });
+fn check_map(group: &Group, faults: &mut Faults) {
     if group.param_map.len() > MAX_PARAMS {
-        return refuse("too_many");
+        return faults.add("param_map", "too_many");
     }
     let mut names = Vec::with_capacity(group.param_map.len());
     for (key, targets) in &group.param_map {
-        let name = match Name::parse(key) {
-            Ok(_) if key.contains('.') => return refuse("dotted"),
-            Ok(name) => name,
-            Err(Problem::Reserved) => return refuse("reserved"),
-            Err(_) => return refuse("bad_name"),
-        };
-        if names.contains(&name) {
-            return refuse("duplicate");
-        }
-        names.push(name);
-        if targets.is_empty() {
-            return refuse("empty");
-        }
-        if targets.len() > MAX_PARAMS {
-            return refuse("too_many");
-        }
-        if let Some(reason) = targets.iter().find_map(|text| target_fault(group, text)) {
-            return refuse(reason);
+        if let Err(reason) = check_entry(group, key, targets, &mut names) {
+            faults.add(format!("param_map.{key}"), reason);
         }
     }
-    Ok(())
+}
+
+/// One name of the map with its targets; `names` are those before it.
+fn check_entry<'a>(
+    group: &Group,
+    key: &'a str,
+    targets: &[String],
+    names: &mut Vec<Name<'a>>,
+) -> Result<(), &'static str> {
+    let name = match Name::parse(key) {
+        Ok(_) if key.contains('.') => return Err("dotted"),
+        Ok(name) => name,
+        Err(Problem::Reserved) => return Err("reserved"),
+        Err(_) => return Err("bad_name"),
+    };
+    if names.contains(&name) {
+        return Err("duplicate");
+    }
+    names.push(name);
+    match targets.len() {
+        0 => Err("empty"),
+        1..=MAX_PARAMS => targets.iter().find_map(|text| target_fault(group, text)).map_or(Ok(()), Err),
+        _ => Err("too_many"),
+    }
 }
 
 /// What is wrong with a target of the map.
@@ -149,8 +174,4 @@ fn target_fault(group: &Group, text: &str) -> Option<&'static str> {
         (_, Err(Problem::Reserved)) => "reserved",
         _ => "bad_name",
     })
-}
-
-fn refuse_if_any(problems: Vec<ParamProblem>) -> Result<(), Refusal> {
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::Params(problems)) }
 }
