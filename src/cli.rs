@@ -104,8 +104,15 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // Listen for the signals first: one that comes during the start must not be lost.
-    let stopped = stop_signal()?;
-    let app = App::start(config, Arc::new(SystemClock::default())).await?;
+    let mut stopped = std::pin::pin!(stop_signal()?);
+    let app = tokio::select! {
+        started = App::start(config, Arc::new(SystemClock::default())) => started?,
+        // The database may let it wait. Nothing has been taken in yet, and what is changed at a start is so at once or not.
+        () = &mut stopped => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
     let address = app.address;
     tracing::info!(%address, "ready on http://{address}/, documents at http://{address}/docs/, data in {}", config.data_dir.display());
     stopped.await;

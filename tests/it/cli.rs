@@ -36,6 +36,22 @@ async fn it_serves_with_nothing_but_a_folder_and_ends_when_told_to() {
 }
 
 #[tokio::test]
+async fn a_server_that_waits_for_its_database_ends_when_told_to() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://ann@{}/none", silent.local_addr().unwrap());
+    let program = Program::new().with("FANFARE_DATABASE_URL", &url).with("FANFARE_SECRET_KEY", &"ab".repeat(32));
+    let mut child = program.command(&[], &["serve"]).spawn().unwrap();
+    let connection = tokio::task::spawn_blocking(move || (silent.accept().unwrap(), silent)).await.unwrap();
+    let began = std::time::Instant::now();
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    drop(connection);
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_same_folder_is_refused() {
     let program = Program::new();
     let server = program.serve().await;
