@@ -90,7 +90,8 @@ impl<'a> ApiExtractor<'a> for Auth {
 /// # Errors
 /// 401 if the token does not stand, 403 if it lacks the scope.
 pub async fn admit(engine: &Engine, request: &Request, token: &str, scope: Scope) -> Result<Caller, ApiError> {
-    let caller = login::caller(engine, token, origin(request)).await?;
+    let found = login::caller(engine, token, origin(request)).await;
+    let caller = found.inspect_err(|error| engine.store.suspect_if_busy(error))?;
     if caller.scopes().has(scope) { Ok(caller) } else { Err(Error::ScopeMissing(scope).into()) }
 }
 

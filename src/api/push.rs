@@ -85,7 +85,11 @@ pub async fn take(
     let call = call(content, body, query(request)?);
     let token = in_headers(request).or_else(|| in_params(&call.body)).or_else(|| in_params(&call.query));
     let caller = match token {
-        Some(token) => Some(admit(engine, request, token, Scope::Push).await?),
+        Some(token) => {
+            // Nor is the token looked up in a database that is known not to answer.
+            engine.store.takes_pushes()?;
+            Some(admit(engine, request, token, Scope::Push).await?)
+        }
         None => None,
     };
     let pusher = PusherId::new(pusher);

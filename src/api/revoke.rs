@@ -42,7 +42,9 @@ pub struct RevokeApi;
 impl RevokeApi {
     /// Revoke a task that still waits
     ///
-    /// Always succeeds. If `state` is `revoked`, the task is never delivered.
+    /// Always succeeds. If `state` is `revoked`, the task is never delivered. In a `fallback` Group, to revoke the step that
+    /// is under way is to take the message back: the later ones are `skipped`, unless another one is under way. To revoke one
+    /// that is held leaves it out.
     #[oai(path = "/revoke/task/:task_id", method = "get", operation_id = "revokeTask")]
     async fn revoke_task(
         &self,

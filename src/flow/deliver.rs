@@ -15,6 +15,9 @@ use crate::store::{Attempt, Claimed, Finish, FinishState};
 /// Longest part of a channel's answer that is kept.
 const KEPT_ANSWER: usize = 2048;
 
+/// Of so many attempts, the latest, the answers are kept: more than a task that nobody tries by hand usually has.
+const KEPT_ANSWERS: usize = 20;
+
 /// What became of an attempt that left no outcome of its own.
 const INTERRUPTED: &str = "interrupted";
 
@@ -173,8 +176,7 @@ fn never(task: &Claimed, code: &str, message: &str) -> Report {
 
 fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> Finish {
     let now = engine.clock.now();
-    let attempts_made = u32::try_from(task.attempt - task.attempt_base).unwrap_or(u32::MAX);
-    let decided = next(&engine.retries, &report.outcome, attempts_made, now, rand::random());
+    let decided = next(&engine.retries, &report.outcome, attempts_made(task), now, rand::random());
     let (code, message) = match &report.outcome {
         Outcome::Sent => (None, None),
         Outcome::Later { code, message, .. } | Outcome::Never { code, message } => {
@@ -215,6 +217,15 @@ fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> 
     }
 }
 
+/// How many attempts have come to an end since the back-off began, this one included: those that were broken off told
+/// nothing of the channel.
+fn attempts_made(task: &Claimed) -> u32 {
+    let log: Vec<Attempt> = serde_json::from_str(&task.attempt_log).unwrap_or_default();
+    let base = usize::try_from(task.attempt_base).unwrap_or(usize::MAX);
+    let ended = log.iter().skip(base).filter(|attempt| attempt.outcome != INTERRUPTED).count();
+    u32::try_from(ended + 1).unwrap_or(u32::MAX)
+}
+
 fn count(engine: &Engine, task: &Claimed, took_ms: i64, decided: &Next) {
     let counters = engine.metrics.service(&task.service);
     counters.attempt_took(Duration::from_millis(took_ms.unsigned_abs()));
@@ -240,6 +251,9 @@ fn extended_log(task: &Claimed, attempt: Attempt) -> String {
         });
     }
     log.push(attempt);
+    // What a task that is tried again by hand over and over keeps has a bound.
+    let older = log.len().saturating_sub(KEPT_ANSWERS);
+    log[..older].iter_mut().for_each(|attempt| attempt.response = None);
     serde_json::to_string(&log).unwrap_or_else(|_| "[]".to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! Takes tasks back. Whether it worked is decided by one atomic change in the database.
 
+use super::meter::Spent;
 use super::push::Accepted;
 use super::{Caller, Engine};
 use crate::domain::audit::AuditAction;
@@ -25,9 +26,9 @@ pub async fn revoke_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Resul
     }
     let now = engine.clock.now();
     let revoked = tx.revoke_task(id, now).await?;
-    // Without the step that was under way nothing would ever start the held ones. It may have been running when it was
+    // Without a step that is under way nothing would ever start the held ones. It may have been running when it was
     // read, and come back since; held it stays, until somebody has the push to himself.
-    if revoked && task.fallback && task.state != TaskState::Held {
+    if revoked && task.fallback && task.state != TaskState::Held && !tx.others_go_on(id).await? {
         tx.skip_others(&push, None, now).await?;
     }
     let state = tx.task(id).await?.map(|task| task.state);
@@ -117,14 +118,20 @@ pub async fn revoke_if_gone(engine: &Engine, pusher: &PusherId, accepted: &Accep
     tx.commit().await
 }
 
-/// Runs a failed task again, with its back-off at the beginning.
+/// Runs a failed task again, with its back-off at the beginning. It counts like a new one.
 ///
 /// # Errors
-/// If the task is not the caller's or has not failed, or the database fails.
+/// If the task is not the caller's or has not failed, its owner's quota is used up, or the database fails.
 pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result<TaskRecord> {
-    let mut tx = engine.store.write().await?;
-    let task = tx.task(id).await?.filter(|task| concerns(caller, task)).ok_or(Error::NotFound("task"))?;
     let now = engine.clock.now();
+    let found = engine.store.read().await?.task(id).await?.filter(|task| concerns(caller, task));
+    let task = found.ok_or(Error::NotFound("task"))?;
+    // Given back unless it is kept.
+    let spent = Spent::take(engine, task.owner.clone(), 1, now).await?;
+    let mut tx = engine.store.write().await?;
+    if let Some(push) = id.push() {
+        tx.alone_with(&push).await?;
+    }
     let retried = tx.retry_task(id, now).await?;
     // Read after the change: it may not be what it was before.
     let task = tx.task(&task.id).await?.ok_or(Error::NotFound("task"))?;
@@ -133,6 +140,7 @@ pub async fn retry_task(engine: &Engine, caller: &Caller, id: &TaskId) -> Result
     }
     record(engine, &mut tx, caller, AuditAction::TaskRetried, &task).await?;
     tx.commit().await?;
+    spent.keep();
     engine.store.signal().announce([(task.lane.as_str(), now.0)]);
     Ok(task)
 }

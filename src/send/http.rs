@@ -9,7 +9,7 @@ use anyhow::Context;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::guard::{Allow, Blocked};
@@ -19,6 +19,9 @@ use crate::domain::delivery::{Answer, Request, SendFailure};
 
 /// How long an idle connection is kept.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
+
+/// If time ran out so long ago without anybody noticing, the process stood still. So long it is then waited once more.
+const PAUSED: Duration = Duration::from_secs(1);
 
 /// Headers that say how the message is framed or routed: this side alone writes them.
 const OWN_HEADERS: [&str; 9] = [
@@ -71,13 +74,18 @@ impl HttpSender {
         let prepared = prepare(request)?;
         let mut begun = None;
         // On the heap, or all of what an exchange is would be moved into the timeout.
-        let exchange = Box::pin(async {
+        let mut exchange = Box::pin(async {
             let response = self.final_response(prepared).await?;
             let answer = begun.insert(head(&response));
             read(response, self.config.max_answer, &mut answer.body).await?;
             Ok(mem::take(answer))
         });
-        let ended = timeout_at(deadline, exchange).await;
+        let mut ended = timeout_at(deadline, &mut exchange).await;
+        if ended.is_err() && deadline.elapsed() > PAUSED {
+            // This side was not there, as when the machine sleeps: the answer may be, and was not looked for yet.
+            ended = timeout(PAUSED, &mut exchange).await;
+        }
+        drop(exchange);
         let ended = ended.unwrap_or_else(|_| Err(timed_out(self.config.attempt_timeout)));
         ended.map_err(|failure| {
             let status = begun.as_ref().map(|answer| answer.status);

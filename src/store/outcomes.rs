@@ -169,8 +169,9 @@ impl Store {
         let mut released = Vec::new();
         for step in steps {
             tx.alone_with(&push_of(&step.id)?).await?;
+            let late = matches!(step.state, FinishState::Again { .. }) && tx.is_overtaken(&step.id).await?;
             if tx.finish(worker, step).await? {
-                released.extend(tx.after_step(step).await?);
+                released.extend(tx.after_step(step, late).await?);
             }
         }
         tx.commit().await?;
@@ -200,17 +201,46 @@ impl Tx {
         Ok(changed == 1)
     }
 
-    /// What the end of a step means for the others: a success skips them, a failure starts the next.
-    async fn after_step(&mut self, finish: &Finish) -> Result<Option<Release>> {
+    /// Whether a step before this one, tried again by hand, has succeeded while this one was being tried.
+    async fn is_overtaken(&mut self, id: &TaskId) -> Result<bool> {
+        let (first, _) = bounds(&push_of(id)?);
+        let (count,): (i64,) = on!(self, conn => sqlx::query_as(
+            "SELECT COUNT(*) FROM task WHERE id >= $1 AND id < $2 AND state = 'succeeded'
+             AND finished_at >= (SELECT run_at FROM task WHERE id = $2)")
+            .bind(first).bind(id.as_str().to_owned()).fetch_one(conn).await)?;
+        Ok(count > 0)
+    }
+
+    /// What the end of a step means for the others: a success skips them, a failure starts the next unless another one is
+    /// under way, whose own end decides. A step that comes too `late` is not tried again.
+    async fn after_step(&mut self, finish: &Finish, late: bool) -> Result<Option<Release>> {
         match &finish.state {
-            FinishState::Again { .. } => Ok(None),
+            FinishState::Again { .. } => {
+                if late {
+                    self.skip(finish.id.as_str().to_owned(), finish.now).await?;
+                }
+                Ok(None)
+            }
             FinishState::Succeeded => {
                 let push = push_of(&finish.id)?;
                 self.skip_others(&push, Some(&finish.id), finish.now).await?;
                 Ok(None)
             }
+            FinishState::Failed { .. } if self.others_go_on(&finish.id).await? => Ok(None),
             FinishState::Failed { .. } => self.start_next_held(&finish.id, finish.now).await,
         }
+    }
+
+    /// Whether another step of the same push waits or runs.
+    ///
+    /// # Errors
+    /// If the id is none of a push, or the database fails.
+    pub async fn others_go_on(&mut self, id: &TaskId) -> Result<bool> {
+        let (first, end) = bounds(&push_of(id)?);
+        let (count,): (i64,) = on!(self, conn => sqlx::query_as(
+            "SELECT COUNT(*) FROM task WHERE id >= $1 AND id < $2 AND id <> $3 AND state IN ('waiting', 'running')")
+            .bind(first).bind(end).bind(id.as_str().to_owned()).fetch_one(conn).await)?;
+        Ok(count > 0)
     }
 
     /// Starts the next held step after a task of a `fallback` Group; a step with a later time of its own keeps it.

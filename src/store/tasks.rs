@@ -231,11 +231,16 @@ impl Tx {
         let mut skipped = 0;
         // One by one in the order of their ids, as everybody who changes several: nobody waits in a circle.
         for (id,) in others {
-            skipped += on!(&mut *self, conn => sqlx::query(
-                "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state IN ('held', 'waiting')")
-                .bind(now.0).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
+            skipped += self.skip(id, now).await?;
         }
         Ok(skipped)
+    }
+
+    /// Skips a step that has not been started; answers 1, or 0 if it is none.
+    pub(super) async fn skip(&mut self, id: String, now: Timestamp) -> Result<u64> {
+        Ok(on!(self, conn => sqlx::query(
+            "UPDATE task SET state = 'skipped', finished_at = $1 WHERE id = $2 AND state IN ('held', 'waiting')")
+            .bind(now.0).bind(id).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 
     /// An account's tasks that came through one Pusher and can still be revoked, after `after`, oldest first: their ids

@@ -1,11 +1,13 @@
 //! The program as people run it: as a process, with nothing but a folder.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::client::text;
-use crate::support::http_sink::HttpSink;
+use crate::support::http_sink::{HttpSink, Play};
 use crate::support::install::{EMAIL, PASSWORD, logged_in, login, over, printed, refused, with_admin};
 use crate::support::plain;
 use crate::support::program::Program;
@@ -44,7 +46,7 @@ async fn a_server_that_waits_for_its_database_ends_when_told_to() {
     let mut child = program.command(&[], &["serve"]).spawn().unwrap();
     let connection = tokio::task::spawn_blocking(move || (silent.accept().unwrap(), silent)).await.unwrap();
     let began = std::time::Instant::now();
-    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert_eq!(ended.code(), Some(0));
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
@@ -304,9 +306,28 @@ async fn a_push_outlives_the_death_of_the_server() {
 }
 
 #[tokio::test]
+async fn an_answer_that_came_while_the_machine_slept_counts() {
+    let (program, sink) = (with_admin().with("FANFARE_DELIVERY_ATTEMPT_TIMEOUT_S", "1"), HttpSink::start().await);
+    sink.script(vec![Play::status(200).after(Duration::from_millis(500))]);
+    let (server, token) = logged_in(&program).await;
+    let client = server.client(Some(&token));
+    let pushed = client.pushed("webhook", webhook(&sink)).await;
+    sink.next().await;
+    let pid = server.id().to_string();
+    let signal = |signal| assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    signal("STOP");
+    // Past the end of the attempt, and the second that is waited in any case.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    signal("CONT");
+    let task = over(&client, &text(&pushed["task_id"])).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(1)), "{task}");
+    assert_eq!(sink.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn an_attempt_that_the_server_died_in_is_made_again() {
     let (program, sink) = (with_admin(), HttpSink::start().await);
-    sink.script(vec![crate::support::http_sink::Play::Hang]);
+    sink.script(vec![Play::Hang]);
     let (server, token) = logged_in(&program).await;
     let pushed = server.client(Some(&token)).pushed("webhook", webhook(&sink)).await;
     sink.next().await;

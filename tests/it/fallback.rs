@@ -1,5 +1,7 @@
 //! Groups that try one member after the other.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::client::text;
@@ -11,6 +13,9 @@ both!(
     the_first_that_succeeds_ends_it,
     the_next_starts_when_one_has_failed_for_good,
     a_step_that_succeeds_when_tried_again_by_hand_ends_those_after_it,
+    a_step_tried_again_by_hand_leaves_the_turn_to_the_one_under_way,
+    revoking_one_of_two_that_are_under_way_leaves_the_turn_to_the_other,
+    a_step_that_is_overtaken_while_it_runs_is_not_tried_again,
     when_all_fail_all_have_failed,
     revoking_the_step_under_way_skips_those_held,
     revoking_a_held_step_leaves_it_out,
@@ -52,6 +57,12 @@ impl Steps {
         [0, 1, 2].map(|member| self.sinks[member].requests().len())
     }
 
+    /// Tries a step again by hand.
+    async fn retry(&self, pushed: &Value, step: usize) {
+        let path = format!("/task/{}/retry/", text(&pushed["tasks"][step]["task_id"]));
+        self.scene.ann.post(&path, json!({})).await.data();
+    }
+
     async fn revoke(&self, pushed: &Value, step: usize) -> Value {
         let path = format!("/revoke/task/{}/", text(&pushed["tasks"][step]["task_id"]));
         self.scene.ann.get(&path).await.into_data()["state"].take()
@@ -83,12 +94,52 @@ async fn a_step_that_succeeds_when_tried_again_by_hand_ends_those_after_it() {
     steps.fail(&[0]);
     let pushed = steps.push(json!({ "b.delay": 3600 })).await;
     assert_eq!(steps.scene.states(&pushed).await, ["failed", "waiting", "held"]);
-    let path = format!("/task/{}/retry/", text(&pushed["tasks"][0]["task_id"]));
-    steps.scene.ann.post(&path, json!({})).await.into_data();
+    steps.retry(&pushed, 0).await;
     assert_eq!(steps.scene.states(&pushed).await, ["succeeded", "skipped", "skipped"]);
     steps.scene.world.forward(3_600_000);
     steps.scene.world.settle().await;
     assert_eq!(steps.arrived(), [2, 0, 0]);
+}
+
+/// The first has failed, the second waits for an hour, the third is held.
+async fn with_the_second_waiting() -> (Steps, Value) {
+    let steps = Steps::start().await;
+    steps.fail(&[0]);
+    let pushed = steps.push(json!({ "b.delay": 3600 })).await;
+    assert_eq!(steps.scene.states(&pushed).await, ["failed", "waiting", "held"]);
+    (steps, pushed)
+}
+
+async fn a_step_tried_again_by_hand_leaves_the_turn_to_the_one_under_way() {
+    let (steps, pushed) = with_the_second_waiting().await;
+    steps.fail(&[0]);
+    steps.retry(&pushed, 0).await;
+    assert_eq!(steps.scene.states(&pushed).await, ["failed", "waiting", "held"]);
+    steps.scene.world.forward(3_600_000);
+    assert_eq!(steps.scene.states(&pushed).await, ["failed", "succeeded", "skipped"]);
+    assert_eq!(steps.arrived(), [2, 1, 0]);
+}
+
+async fn revoking_one_of_two_that_are_under_way_leaves_the_turn_to_the_other() {
+    let (steps, pushed) = with_the_second_waiting().await;
+    steps.sinks[0].next().await;
+    steps.sinks[0].script(vec![Play::status(400).after(Duration::from_millis(500))]);
+    steps.retry(&pushed, 0).await;
+    steps.sinks[0].next().await;
+    assert_eq!(steps.revoke(&pushed, 1).await, "revoked");
+    assert_eq!(steps.scene.states(&pushed).await, ["failed", "revoked", "succeeded"]);
+    assert_eq!(steps.arrived(), [2, 0, 1]);
+}
+
+async fn a_step_that_is_overtaken_while_it_runs_is_not_tried_again() {
+    let steps = Steps::start().await;
+    steps.fail(&[0]);
+    steps.sinks[1].script(vec![Play::status(503).after(Duration::from_millis(1000))]);
+    let pushed = steps.push(json!({})).await;
+    steps.sinks[1].next().await;
+    steps.retry(&pushed, 0).await;
+    assert_eq!(steps.scene.states(&pushed).await, ["succeeded", "skipped", "skipped"]);
+    assert_eq!(steps.arrived(), [2, 1, 0]);
 }
 
 async fn when_all_fail_all_have_failed() {

@@ -47,6 +47,9 @@ async fn postgresql_goes_and_comes_back() {
         let took = refused(server.address, &hook).await;
         assert!(took < ONCE_KNOWN, "{took:?}");
     }
+    let begun = Instant::now();
+    assert_eq!(ann.push(&hook, json!({})).await.refusal(), (503, "busy"));
+    assert!(begun.elapsed() < ONCE_KNOWN, "with a token: {:?}", begun.elapsed());
     let read = ann.get("/task/").await;
     assert_eq!((read.refusal(), read.header("retry-after")), ((503, "busy"), Some("5")));
     tokio::time::sleep(gone_for.saturating_sub(gone.elapsed())).await;

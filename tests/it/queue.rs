@@ -24,6 +24,7 @@ both!(
     what_outlasts_the_stop_is_handed_back,
     what_was_claimed_ahead_waits_again_when_its_host_hangs,
     what_a_killed_server_had_claimed_runs_again_at_the_next_start,
+    an_attempt_that_died_with_its_server_takes_nothing_from_the_back_off,
     what_is_handed_back_counts_as_never_claimed,
     a_dead_workers_task_is_taken_over_when_its_lease_ends,
     a_worker_that_lost_its_lease_changes_nothing,
@@ -174,6 +175,17 @@ async fn what_a_killed_server_had_claimed_runs_again_at_the_next_start() {
     let request = scene.sink.only_request();
     assert_eq!(request.header("idempotency-key"), Some(claimed.id.as_str()), "so that a receiver can tell");
     assert_eq!(outcomes(&scene.ann.task(claimed.id.as_str()).await), ["interrupted", "sent"]);
+}
+
+async fn an_attempt_that_died_with_its_server_takes_nothing_from_the_back_off() {
+    let mut scene = Scene::start().await;
+    let claimed = claimed_by_the_dead(&scene, HOUR).await;
+    scene.world.clock.advance(HOUR);
+    scene.sink.script(vec![Play::status(503), Play::status(503)]);
+    scene.world.restart().await;
+    assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded", "at the third attempt that came to an end");
+    let told = outcomes(&scene.ann.task(claimed.id.as_str()).await);
+    assert_eq!(told, ["interrupted", "later", "later", "sent"]);
 }
 
 async fn what_is_handed_back_counts_as_never_claimed() {

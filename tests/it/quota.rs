@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::http_sink::Play;
 use crate::support::scene::Scene;
 use crate::support::world::{World, both, webhook};
 
@@ -11,6 +12,7 @@ both!(
     without_a_quota_for_everybody_ones_own_holds,
     an_administrator_has_a_quota_if_one_is_set,
     a_quota_of_zero_lets_nothing_pass,
+    to_try_a_task_again_by_hand_counts_like_a_new_one,
 );
 
 async fn set(admin: &Client, name: &str, quota: Value) {
@@ -66,4 +68,26 @@ async fn a_quota_of_zero_lets_nothing_pass() {
     scene.world.forward(86_400_000);
     assert_eq!(accepted(&scene.ann, &scene.hook, 1).await, 0, "nor on another day");
     scene.nothing_arrived().await;
+}
+
+async fn to_try_a_task_again_by_hand_counts_like_a_new_one() {
+    let scene = Scene::of(World::builder().limits(|limits| limits.daily_quota = 3)).await;
+    scene.sink.cycle(vec![Play::status(400)]);
+    let task = scene.task(json!({ "content": "c" })).await;
+    let retry = async || scene.ann.post(&format!("/task/{task}/retry/"), json!({})).await;
+    for _ in 0..2 {
+        assert_eq!(scene.state(&task).await, "failed");
+        retry().await.data();
+    }
+    assert_eq!(scene.state(&task).await, "failed");
+    assert_eq!(retry().await.refusal(), (429, "quota_exceeded"));
+    assert_eq!(accepted(&scene.ann, &scene.hook, 1).await, 0);
+    scene.world.forward(86_400_000);
+    retry().await.data();
+    assert_eq!(scene.state(&task).await, "failed");
+    scene.sink.cycle(vec![Play::status(200)]);
+    retry().await.data();
+    assert_eq!(scene.state(&task).await, "succeeded");
+    assert_eq!(retry().await.refusal(), (409, "wrong_state"));
+    assert_eq!(accepted(&scene.ann, &scene.hook, 2).await, 1, "what is refused takes nothing");
 }
