@@ -91,7 +91,8 @@ pub struct AttemptView {
     /// When it began.
     pub at: String,
     pub duration_ms: i64,
-    /// `sent`, `later` (worth another attempt, which follows unless there have been too many), `never`, or `interrupted` (the server died or stopped meanwhile).
+    /// `sent`, `later` (another attempt follows, unless there have been too many), `never`, or `interrupted` (the server
+    /// died or stopped meanwhile).
     pub outcome: String,
     /// The stable code of the error.
     pub code: Option<String>,
