@@ -166,14 +166,17 @@ fn foreign(answer: &Answer, text: &str) -> String {
     format!("answered {}, but not as a push server does: {shown}", answer.status)
 }
 
-/// What was wrong, all of it.
+/// What was wrong, all of it. The message of parameters at fault says the same as the list of them.
 fn refused(envelope: &Value, status: u16) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut told = format!("{} ({}, {status})", text(&envelope["message"]), text(&envelope["code"]));
-    for fault in envelope["data"].as_array().into_iter().flatten() {
-        told.push_str(&format!("\n  {}: {}", text(&fault["param"]), text(&fault["problem"])));
-    }
-    told
+    let faults: Vec<String> = envelope["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|fault| format!("\n  {}: {}", text(&fault["param"]), text(&fault["problem"])))
+        .collect();
+    let message = if faults.is_empty() { text(&envelope["message"]) } else { "the push is refused".to_owned() };
+    format!("{message} ({}, {status}){}", text(&envelope["code"]), faults.concat())
 }
 
 /// A line for the push, one for each task, and what nobody took.

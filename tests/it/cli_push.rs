@@ -57,7 +57,8 @@ async fn what_is_refused_says_why_and_fails() {
     assert!(failed(&told).contains("(token_missing, 401)"), "{told:?}");
     let shell = shell.with("FANFARE_TOKEN", &token);
     let told = shell.run(&["push", "webhook", "hello", "-p", "delay=soon"]).await;
-    assert!(failed(&told).contains("\n  endpoint: ") && told.err.contains("\n  delay: "), "{told:?}");
+    assert!(failed(&told).starts_with("the push is refused (param_invalid, 422)\n"), "{told:?}");
+    assert!(told.err.contains("\n  endpoint: ") && told.err.contains("\n  delay: "), "{told:?}");
     let told = shell.run(&["push", "webhook", "hello", "-p", "delay"]).await;
     assert!(failed(&told).contains("delay: write name=value"), "{told:?}");
     let told = shell.run(&["push", "webhook", "hello", "--server", "localhost:8080"]).await;
