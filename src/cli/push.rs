@@ -143,10 +143,11 @@ async fn persist(sender: &Sender, request: &Request, until: Instant) -> anyhow::
             Ok(answer) => (!matches!(answer.status, 429 | 502..=504), retry_after(answer)),
             Err(failure) => (!failure.retry, None),
         };
-        let next = Instant::now() + asked.unwrap_or(pause);
-        if lasts || next > until {
+        // A server may ask for any time at all.
+        let next = Instant::now().checked_add(asked.unwrap_or(pause)).filter(|next| !lasts && *next <= until);
+        let Some(next) = next else {
             return ended.map_err(|failure| anyhow::anyhow!("{} ({})", failure.message, failure.code));
-        }
+        };
         sleep_until(next).await;
         pause *= 2;
     }

@@ -97,3 +97,13 @@ async fn one_that_is_busy_is_tried_again_with_the_same_key() {
     assert_eq!(tried[0].header("authorization"), Some("Bearer fft_x"));
     assert!(tried[0].header("idempotency-key").is_some());
 }
+
+#[tokio::test]
+async fn one_that_asks_for_all_eternity_is_not_waited_for() {
+    let sink = HttpSink::start().await;
+    let refusal = r#"{"success":false,"code":"quota_exceeded","message":"Tomorrow.","data":null}"#;
+    sink.script(vec![Play::json(429, refusal).with_header("retry-after", &u64::MAX.to_string())]);
+    let told = Program::new().with("FANFARE_SERVER", &sink.url()).run(&["push", "webhook"]).await;
+    assert_eq!(failed(&told), "Tomorrow. (quota_exceeded, 429)\n");
+    assert_eq!(sink.requests().len(), 1);
+}
