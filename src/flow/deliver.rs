@@ -65,7 +65,7 @@ pub fn broken_off(engine: &Engine, task: &Claimed, began: Timestamp) -> Finish {
         lane: task.lane.clone(),
         state: FinishState::Again { run_at: now, code, message: "the server stopped during the attempt".to_owned() },
         now,
-        attempt_log: extended_log(task, attempt),
+        attempt_log: extended_log(task, log_so_far(task), attempt),
     }
 }
 
@@ -176,7 +176,8 @@ fn never(task: &Claimed, code: &str, message: &str) -> Report {
 
 fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> Finish {
     let now = engine.clock.now();
-    let decided = next(&engine.retries, &report.outcome, attempts_made(task), now, rand::random());
+    let log = log_so_far(task);
+    let decided = next(&engine.retries, &report.outcome, attempts_made(task, &log), now, rand::random());
     let (code, message) = match &report.outcome {
         Outcome::Sent => (None, None),
         Outcome::Later { code, message, .. } | Outcome::Never { code, message } => {
@@ -213,14 +214,13 @@ fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> 
         lane: task.lane.clone(),
         state,
         now,
-        attempt_log: extended_log(task, attempt),
+        attempt_log: extended_log(task, log, attempt),
     }
 }
 
 /// How many attempts have come to an end since the back-off began, this one included: those that were broken off told
 /// nothing of the channel.
-fn attempts_made(task: &Claimed) -> u32 {
-    let log: Vec<Attempt> = serde_json::from_str(&task.attempt_log).unwrap_or_default();
+fn attempts_made(task: &Claimed, log: &[Attempt]) -> u32 {
     let base = usize::try_from(task.attempt_base).unwrap_or(usize::MAX);
     let ended = log.iter().skip(base).filter(|attempt| attempt.outcome != INTERRUPTED).count();
     u32::try_from(ended + 1).unwrap_or(u32::MAX)
@@ -236,9 +236,13 @@ fn count(engine: &Engine, task: &Claimed, took_ms: i64, decided: &Next) {
     };
 }
 
+/// The attempts that were recorded before this one.
+fn log_so_far(task: &Claimed) -> Vec<Attempt> {
+    serde_json::from_str(&task.attempt_log).unwrap_or_default()
+}
+
 /// The log with this attempt. Attempts that left no trace, because their process died, are told as interrupted.
-fn extended_log(task: &Claimed, attempt: Attempt) -> String {
-    let mut log: Vec<Attempt> = serde_json::from_str(&task.attempt_log).unwrap_or_default();
+fn extended_log(task: &Claimed, mut log: Vec<Attempt>, attempt: Attempt) -> String {
     let known = i64::try_from(log.len()).unwrap_or(i64::MAX);
     for _ in known..task.attempt - 1 {
         log.push(Attempt {
