@@ -161,7 +161,9 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::Form { fields, params } => {
             let field = |fault: &FieldFault| format!("{}: {}", fault.field, field_reason(language, fault.reason));
             let mut parts: Vec<_> = fields.iter().map(field).collect();
-            parts.extend(params.iter().map(|at| format!("{}: {}", at.param, problem(language, &at.problem))));
+            if !params.is_empty() {
+                parts.push(param_list(language, params.iter().map(|at| (&*at.param, &at.problem))));
+            }
             return parts.join(language.pick("; ", "；"));
         }
         Refusal::BaseUnknown(id) => {

@@ -47,9 +47,15 @@ pub async fn backup(config: &Config, to: &Path, replace: bool, stop: Arc<AtomicB
 /// # Errors
 /// If the database is a file that is not there.
 pub fn must_be_there(config: &Config) -> anyhow::Result<()> {
-    if let Location::Sqlite { file, .. } = location(config) {
-        ensure!(file.exists(), "there is no database at {}", file.display());
+    match location(config) {
+        Location::Sqlite { file, .. } => must_exist(&file),
+        Location::Postgres { .. } => Ok(()),
     }
+}
+
+/// Refuses a database file that is not there, before anything is left beside it, such as its lock.
+pub(super) fn must_exist(file: &Path) -> anyhow::Result<()> {
+    ensure!(file.exists(), "there is no database at {}", file.display());
     Ok(())
 }
 
@@ -72,8 +78,7 @@ pub async fn transfer(config: &Config, from: &str, to: Option<&str>) -> anyhow::
     };
     let file = match (&from, &to) {
         (Location::Sqlite { file, .. }, Location::Postgres { .. }) => {
-            // A lock file would be left behind where there is no database.
-            ensure!(file.exists(), "there is no database at {}", file.display());
+            must_exist(file)?;
             file
         }
         (Location::Postgres { .. }, Location::Sqlite { file, .. }) => file,

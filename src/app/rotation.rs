@@ -37,8 +37,7 @@ pub async fn rotate_key(config: &Config, to: Option<SecretKey>) -> anyhow::Resul
     let at = location(config);
     let _lock = match &at {
         Location::Sqlite { file, .. } => {
-            // A lock file would be left behind where there is no database.
-            ensure!(file.exists(), "there is no database at {}", file.display());
+            offline::must_exist(file)?;
             Some(lock_database(file, file)?)
         }
         Location::Postgres { .. } => None,

@@ -7,7 +7,7 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::print;
 use crate::app::SystemClock;
@@ -111,12 +111,9 @@ fn variable(name: &str) -> Option<String> {
 
 /// All of it, but for the end of the last line.
 fn from_standard_input() -> anyhow::Result<String> {
-    let mut text = std::io::read_to_string(std::io::stdin()).context("the text could not be read")?;
-    if text.ends_with('\n') {
-        text.truncate(text.len() - 1);
-        text.truncate(text.strip_suffix('\r').map_or(text.len(), str::len));
-    }
-    Ok(text)
+    let text = std::io::read_to_string(std::io::stdin()).context("the text could not be read")?;
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.unwrap_or(&text).to_owned())
 }
 
 fn encoded(text: &str) -> String {
@@ -124,14 +121,12 @@ fn encoded(text: &str) -> String {
 }
 
 fn form(params: &[String]) -> anyhow::Result<String> {
-    let pairs: anyhow::Result<Vec<String>> = params
-        .iter()
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: write name=value"))?;
-            Ok(format!("{}={}", encoded(name), encoded(value)))
-        })
-        .collect();
-    Ok(pairs?.join("&"))
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    for pair in params {
+        let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: write name=value"))?;
+        form.append_pair(name, value);
+    }
+    Ok(form.finish())
 }
 
 /// The first answer that trying again would not change, or the last one before the time is over.
@@ -154,13 +149,21 @@ async fn persist(sender: &Sender, request: &Request, until: Instant) -> anyhow::
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {
-    let (_, value) = answer.headers.iter().find(|(name, _)| name == "retry-after")?;
-    value.parse().ok().map(Duration::from_secs)
+    header(answer, "retry-after")?.parse().ok().map(Duration::from_secs)
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// A text in the answer; empty if it is not there.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// What answered instead of a push server: often a proxy, or a server that wants another scheme.
 fn foreign(answer: &Answer, text: &str) -> String {
-    if let Some((_, location)) = answer.headers.iter().find(|(name, _)| name == "location") {
+    if let Some(location) = header(answer, "location") {
         return format!("answered {} to {location}; name that server instead", answer.status);
     }
     let shown: String = text.chars().take(200).collect();
@@ -169,32 +172,23 @@ fn foreign(answer: &Answer, text: &str) -> String {
 
 /// What was wrong, all of it. The message of parameters at fault says the same as the list of them.
 fn refused(envelope: &Value, status: u16) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let faults: Vec<String> = envelope["data"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|fault| format!("\n  {}: {}", text(&fault["param"]), text(&fault["problem"])))
-        .collect();
-    let message = if faults.is_empty() { text(&envelope["message"]) } else { "the push is refused".to_owned() };
+    let faults = envelope["data"].as_array().into_iter().flatten();
+    let faults: Vec<String> =
+        faults.map(|fault| format!("\n  {}: {}", text(&fault["param"]), text(&fault["problem"]))).collect();
+    let message = if faults.is_empty() { text(&envelope["message"]) } else { "the push is refused" };
     format!("{message} ({}, {status}){}", text(&envelope["code"]), faults.concat())
 }
 
 /// A line for the push, one for each task, and what nobody took.
 fn accepted(data: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut told = format!("push {}\n", text(&data["push_id"]));
     for task in data["tasks"].as_array().into_iter().flatten() {
-        let name = text(&task["name"]);
-        let name = if name.is_empty() { name } else { format!(" {name}") };
-        told.push_str(&format!(
-            "task {}{name} {} {}\n",
-            text(&task["task_id"]),
-            text(&task["state"]),
-            text(&task["run_at"])
-        ));
+        let words = ["task_id", "name", "state", "run_at"].map(|field| text(&task[field]));
+        // Only a member of a Group has a name.
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        told.push_str(&format!("task {}\n", words.join(" ")));
     }
-    let ignored: Vec<String> = data["ignored"].as_array().into_iter().flatten().map(text).collect();
+    let ignored: Vec<&str> = data["ignored"].as_array().into_iter().flatten().map(text).collect();
     if !ignored.is_empty() {
         told.push_str(&format!("ignored: {}\n", ignored.join(", ")));
     }

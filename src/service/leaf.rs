@@ -63,6 +63,12 @@ impl Slot {
         })
     }
 
+    /// The parameters that it is made of, for people: `` `a` or `b` ``; empty if it is made of none.
+    pub fn made_of(&self) -> String {
+        let params: Vec<String> = self.leaf.params().iter().map(|name| format!("`{name}`")).collect();
+        params.join(" or ")
+    }
+
     /// An error that names this leaf.
     pub fn error(&self, reason: impl Into<Reason>) -> RenderError {
         RenderError::new(&self.path, reason)

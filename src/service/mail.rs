@@ -91,11 +91,10 @@ impl MailTemplate {
     fn without_sender(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
         let missing = clean(&self.from.text(scope)?).is_empty();
         let what = if missing { "the sender is missing" } else { "the sender is not a mail address" };
-        let params: Vec<String> = self.from.leaf.params().iter().map(|name| format!("`{name}`")).collect();
-        if params.is_empty() {
-            return Ok(what.to_owned());
+        match self.from.made_of() {
+            params if params.is_empty() => Ok(what.to_owned()),
+            params => Ok(format!("{what}: give a mail address as {params}")),
         }
-        Ok(format!("{what}: give a mail address as {}", params.join(" or ")))
     }
 
     fn address(&self, scope: &Scope<'_>) -> Result<(String, u16), RenderError> {

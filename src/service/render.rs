@@ -261,8 +261,7 @@ fn shortened(name: &str) -> String {
 
 /// A reason with the parameters that it comes from.
 fn of_params(slot: &Slot, reason: &str) -> String {
-    let params: Vec<String> = slot.leaf.params().iter().map(|name| format!("`{name}`")).collect();
-    format!("{reason} (parameter {})", params.join(" or "))
+    format!("{reason} (parameter {})", slot.made_of())
 }
 
 /// A header's value on one line: control characters become spaces.
