@@ -393,12 +393,17 @@ async fn create_first_admin(config: &Config, engine: &Engine) -> anyhow::Result<
     match made {
         Ok(Some(account)) => tracing::info!(email = %account.email, "made the administrator {}", account.email),
         Ok(None) => {}
-        Err(crate::error::Error::Refused(Refusal::Field { field, reason })) => {
-            bail!("admin_{field} is not acceptable: {}", reason.replace('_', " "))
-        }
-        Err(error) => return Err(broken(error)),
+        Err(error) => return Err(not_acceptable("admin_", &error).unwrap_or_else(|| broken(error))),
     }
     Ok(())
+}
+
+/// What somebody is told at the terminal whose fields are refused; their names begin with this.
+pub(crate) fn not_acceptable(begin: &str, error: &crate::error::Error) -> Option<anyhow::Error> {
+    let crate::error::Error::Refused(Refusal::Fields { fields, .. }) = error else { return None };
+    let told =
+        fields.iter().map(|at| format!("{begin}{} is not acceptable: {}", at.field, at.reason.replace('_', " ")));
+    Some(anyhow::anyhow!("{}", told.collect::<Vec<_>>().join("; ")))
 }
 
 pub(crate) fn broken(error: crate::error::Error) -> anyhow::Error {

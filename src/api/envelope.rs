@@ -185,9 +185,9 @@ impl ApiError {
         }
     }
 
-    /// A parameter of the request, or a field of its body, that is not acceptable; `reason` as in `Refusal::Field`.
-    pub fn field(field: &str, reason: &str) -> Self {
-        Self::one_param("field_invalid", field, reason, reason)
+    /// A parameter of the request, or a field of its body, that is not acceptable; `reason` as in `FieldFault`.
+    pub fn field(field: &str, reason: &'static str) -> Self {
+        Refusal::field(field, reason).into()
     }
 
     /// A parameter that is absent though required, or cannot be read as its type.
@@ -217,8 +217,7 @@ impl ApiError {
         let language = messages::language();
         let data = match refusal {
             Refusal::Params(problems) => problems.iter().map(|at| param_data(language, at)).collect(),
-            Refusal::Field { field, reason } => return Self::field(field, reason),
-            Refusal::Form { fields, params } => {
+            Refusal::Fields { fields, params } => {
                 let fields = fields.iter().map(|fault| {
                     let problem = messages::field_reason(language, fault.reason);
                     json!({ "param": fault.field, "problem": problem, "code": fault.reason })
@@ -301,8 +300,7 @@ fn param_data(language: messages::Language, at: &ParamProblem) -> Value {
 fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Params(_)
-        | Refusal::Field { .. }
-        | Refusal::Form { .. }
+        | Refusal::Fields { .. }
         | Refusal::BaseUnknown(_)
         | Refusal::Cycle(_)
         | Refusal::ChainTooDeep(_)

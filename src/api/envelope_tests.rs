@@ -17,7 +17,7 @@ fn every_error_has_its_status_and_code() {
     let missing = || ParamProblem { param: "title".into(), problem: Problem::Missing };
     let cases: Vec<(Error, u16, &str)> = vec![
         (Refusal::Params(vec![missing()]).into(), 422, "param_missing"),
-        (Refusal::Field { field: "name", reason: "empty" }.into(), 422, "field_invalid"),
+        (Refusal::field("name", "empty").into(), 422, "field_invalid"),
         (Refusal::BaseUnknown(id()).into(), 422, "base_unknown"),
         (Refusal::Cycle(id()).into(), 422, "pusher_cycle"),
         (Refusal::ChainTooDeep(8).into(), 422, "chain_too_deep"),

@@ -397,5 +397,5 @@ fn param_map(object: JsonObject) -> Result<ParamMap, ApiError> {
             None => fields.push(FieldFault { field: format!("param_map.{name}"), reason: "invalid" }),
         }
     }
-    if fields.is_empty() { Ok(map) } else { Err(Refusal::Form { fields, params: Vec::new() }.into()) }
+    if fields.is_empty() { Ok(map) } else { Err(Refusal::Fields { fields, params: Vec::new() }.into()) }
 }

@@ -157,8 +157,7 @@ pub fn field_reason(language: Language, reason: &str) -> String {
 pub fn refusal(language: Language, refusal: &Refusal) -> String {
     let (english, chinese): (String, String) = match refusal {
         Refusal::Params(problems) => return param_list(language, problems.iter().map(|p| (&*p.param, &p.problem))),
-        Refusal::Field { field, reason } => return format!("{field}: {}", field_reason(language, reason)),
-        Refusal::Form { fields, params } => {
+        Refusal::Fields { fields, params } => {
             let field = |fault: &FieldFault| format!("{}: {}", fault.field, field_reason(language, fault.reason));
             let mut parts: Vec<_> = fields.iter().map(field).collect();
             if !params.is_empty() {

@@ -34,8 +34,8 @@ fn every_refusal_has_a_text_in_both_languages() {
     let id = || PusherId::new("p");
     let refusals = [
         Refusal::Params(vec![ParamProblem { param: "title".into(), problem: Problem::Missing }]),
-        Refusal::Field { field: "name", reason: "empty" },
-        Refusal::Form { fields: vec![FieldFault { field: "name".into(), reason: "empty" }], params: Vec::new() },
+        Refusal::field("name", "empty"),
+        Refusal::Fields { fields: vec![FieldFault { field: "name".into(), reason: "empty" }], params: Vec::new() },
         Refusal::BaseUnknown(id()),
         Refusal::Cycle(id()),
         Refusal::ChainTooDeep(8),

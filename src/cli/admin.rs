@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::print;
 use crate::app::offline::must_be_there;
-use crate::app::{SystemClock, broken, make_data_folder, open_store};
+use crate::app::{SystemClock, broken, make_data_folder, not_acceptable, open_store};
 use crate::config::Config;
 use crate::domain::account::{Role, email_key};
 use crate::domain::invite::Wish;
@@ -137,10 +137,7 @@ fn read_password() -> anyhow::Result<String> {
 
 fn told(error: Error) -> anyhow::Error {
     match error {
-        Error::Refused(Refusal::Field { field, reason }) => {
-            anyhow::anyhow!("the {field} is not acceptable: {}", reason.replace('_', " "))
-        }
         Error::Refused(Refusal::LastAdmin) => anyhow::anyhow!("this is the last administrator"),
-        other => broken(other),
+        other => not_acceptable("the ", &other).unwrap_or_else(|| broken(other)),
     }
 }

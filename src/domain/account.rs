@@ -1,7 +1,8 @@
 //! Accounts: who they are, and which addresses and passwords are acceptable. It does not hash or store anything.
 
 use super::id::AccountId;
-use super::refusal::Refusal;
+use super::invite::read_code;
+use super::refusal::{Faults, Refusal};
 use super::scope::Scopes;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ pub fn email_key(email: &str) -> Option<String> {
 /// # Errors
 /// The field `email` with `invalid`.
 pub fn wanted_email(email: &str) -> Result<String, Refusal> {
-    email_key(email).ok_or(Refusal::Field { field: "email", reason: "invalid" })
+    email_key(email).ok_or_else(|| Refusal::field("email", "invalid"))
 }
 
 /// Whether a password is long enough to be one, and short enough to be hashed: 8 to 256 characters.
@@ -147,20 +148,48 @@ pub fn wanted_email(email: &str) -> Result<String, Refusal> {
 /// # Errors
 /// The field `password` with `too_short` or `too_long`.
 pub fn check_password(password: &str) -> Result<(), Refusal> {
-    let length = password.chars().count();
-    let reason = if length < *PASSWORD_LENGTH.start() {
-        "too_short"
-    } else if length > *PASSWORD_LENGTH.end() {
-        "too_long"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Field { field: "password", reason })
+    fits_password(password).map_err(|reason| Refusal::field("password", reason))
+}
+
+/// The form in which an address is stored that comes with a password.
+///
+/// # Errors
+/// Each of the fields `email` and `password` that is not acceptable.
+pub fn read_credentials(email: &str, password: &str) -> Result<String, Refusal> {
+    let mut faults = Faults::default();
+    let key = keep_credentials(&mut faults, email, password);
+    faults.refuse_if_any().map(|()| key)
+}
+
+/// The same of somebody who signs up, and the code as it is written.
+///
+/// # Errors
+/// Each of the fields `email`, `password` and `code` that is not acceptable.
+pub fn read_sign_up(email: &str, password: &str, code: &str) -> Result<(String, String), Refusal> {
+    let mut faults = Faults::default();
+    let key = keep_credentials(&mut faults, email, password);
+    let code = faults.keep("code", read_code(code).ok_or("unknown"));
+    faults.refuse_if_any().map(|()| (key, code))
+}
+
+fn keep_credentials(faults: &mut Faults, email: &str, password: &str) -> String {
+    let key = faults.keep("email", email_key(email).ok_or("invalid"));
+    faults.check("password", fits_password(password));
+    key
+}
+
+fn fits_password(password: &str) -> Result<(), &'static str> {
+    match password.chars().count() {
+        length if length < *PASSWORD_LENGTH.start() => Err("too_short"),
+        length if length > *PASSWORD_LENGTH.end() => Err("too_long"),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::refusal::FieldFault;
 
     #[test]
     fn every_role_has_a_word_of_its_own() {
@@ -200,8 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_wrong_with_a_sign_up_is_told_at_once() {
+        let code = crate::domain::invite::new_code(7);
+        let read = read_sign_up(" Ann@Example.ORG", "12345678", &code.to_lowercase());
+        assert_eq!(read, Ok(("ann@example.org".to_owned(), code)));
+        let faults = [("email", "invalid"), ("password", "too_short"), ("code", "unknown")]
+            .map(|(field, reason)| FieldFault { field: field.to_owned(), reason });
+        let refused = Refusal::Fields { fields: faults.to_vec(), params: Vec::new() };
+        assert_eq!(read_sign_up("ann", "1234567", "x"), Err(refused));
+    }
+
+    #[test]
     fn a_password_has_8_to_256_characters() {
-        let field = |reason| Err(Refusal::Field { field: "password", reason });
+        let field = |reason| Err(Refusal::field("password", reason));
         assert_eq!(check_password("1234567"), field("too_short"));
         assert_eq!(check_password("ääääääää"), Ok(()));
         assert_eq!(check_password(&"ä".repeat(256)), Ok(()));

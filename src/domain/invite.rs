@@ -3,7 +3,7 @@
 
 use super::account::CONFIRM_MS;
 use super::id::AccountId;
-use super::refusal::Refusal;
+use super::refusal::{Faults, Refusal};
 use super::time::Timestamp;
 
 /// Most codes in one call.
@@ -100,39 +100,33 @@ impl Wish {
     /// What becomes of the wish. A limit to one address makes it one code for one account, whatever else was asked.
     ///
     /// # Errors
-    /// The first field that this kind does not take, or that is out of bounds.
+    /// Each field that this kind does not take, or that is out of bounds.
     pub fn grant(self, kind: InviteKind, now: Timestamp) -> Result<Batch, Refusal> {
-        let field = |field, reason| Err(Refusal::Field { field, reason });
+        let mut faults = Faults::default();
         if kind == InviteKind::Auto && self.email_key.is_none() {
-            return field("limit_email", "missing");
+            faults.add("limit_email", "missing");
         }
-        if kind != InviteKind::Admin {
-            for (name, given) in [
-                ("times", self.times.is_some()),
-                ("valid_time", self.valid_time.is_some()),
-                ("source", self.source.is_some()),
-            ] {
-                if given {
-                    return field(name, "not_allowed");
+        let quantity = faults.keep("quantity", bounded(self.quantity, MOST_CODES));
+        let (times, seconds, source) = match kind {
+            InviteKind::Admin => (self.times, self.valid_time, self.source),
+            InviteKind::Auto | InviteKind::Referer => {
+                let given = [self.times.is_some(), self.valid_time.is_some(), self.source.is_some()];
+                for (field, _) in ["times", "valid_time", "source"].into_iter().zip(given).filter(|(_, given)| *given) {
+                    faults.add(field, "not_allowed");
                 }
+                (None, (kind == InviteKind::Auto).then_some(AUTO_SECONDS), None)
             }
+        };
+        if times.is_some() && self.quantity.is_some() {
+            faults.add("times", "not_with_quantity");
         }
-        if self.times.is_some() && self.quantity.is_some() {
-            return field("times", "not_with_quantity");
-        }
-        let quantity = bounded(self.quantity, MOST_CODES, "quantity")?;
-        let times = bounded(self.times, MOST_TIMES, "times")?;
-        let source = self.source.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        if source.as_ref().is_some_and(|text| text.chars().count() > MOST_SOURCE) {
-            return field("source", "too_long");
-        }
-        if source.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
-            return field("source", "invalid");
-        }
-        let seconds = if kind == InviteKind::Auto { Some(AUTO_SECONDS) } else { self.valid_time };
+        let times = faults.keep("times", bounded(times, MOST_TIMES));
         if seconds.is_some_and(|seconds| !(1..=MOST_SECONDS).contains(&seconds)) {
-            return field("valid_time", "out_of_range");
+            faults.add("valid_time", "out_of_range");
         }
+        let source = source.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        faults.check("source", source.as_deref().map_or(Ok(()), check_source));
+        faults.refuse_if_any()?;
         let valid_to = seconds.map(|seconds| now.plus_ms(seconds * 1000));
         let one = self.email_key.is_some();
         let (quantity, times) = if one { (1, 1) } else { (quantity, times) };
@@ -140,10 +134,20 @@ impl Wish {
     }
 }
 
+fn check_source(text: &str) -> Result<(), &'static str> {
+    if text.chars().count() > MOST_SOURCE {
+        Err("too_long")
+    } else if text.chars().any(char::is_control) {
+        Err("invalid")
+    } else {
+        Ok(())
+    }
+}
+
 /// A number from 1 to the most; 1 if not given.
-fn bounded(number: Option<i64>, most: u32, field: &'static str) -> Result<u32, Refusal> {
+fn bounded(number: Option<i64>, most: u32) -> Result<u32, &'static str> {
     let number = u32::try_from(number.unwrap_or(1)).ok().filter(|number| (1..=most).contains(number));
-    number.ok_or(Refusal::Field { field, reason: "out_of_range" })
+    number.ok_or("out_of_range")
 }
 
 impl Invite {
@@ -153,7 +157,7 @@ impl Invite {
     /// # Errors
     /// The field `code` with `expired`, `other_address` or `spent`.
     pub fn check(&self, email_key: &str, now: Timestamp) -> Result<(), Refusal> {
-        let refused = |reason| Err(Refusal::Field { field: "code", reason });
+        let refused = |reason| Err(Refusal::field("code", reason));
         if self.valid_to.is_some_and(|end| end <= now) {
             return refused("expired");
         }

@@ -6,7 +6,7 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn refused(field: &'static str, reason: &'static str) -> Result<(u32, u32), Refusal> {
-    Err(Refusal::Field { field, reason })
+    Err(Refusal::field(field, reason))
 }
 
 fn wish(quantity: Option<i64>, times: Option<i64>, email: bool) -> Wish {
@@ -54,7 +54,7 @@ fn how_long_and_whence() {
         ..wish(None, None, true)
     };
     let granted = |kind, wish: Wish| wish.grant(kind, NOW).map(|batch| (batch.valid_to.map(|at| at.0), batch.source));
-    let field = |field, reason| Err(Refusal::Field { field, reason });
+    let field = |field, reason| Err(Refusal::field(field, reason));
     assert_eq!(granted(Auto, of(None, None)), Ok((Some(NOW.0 + 86_400_000), None)));
     assert_eq!(granted(Referer, of(None, None)), Ok((None, None)), "for good");
     assert_eq!(granted(Admin, of(None, None)), Ok((None, None)), "for good");
@@ -70,6 +70,28 @@ fn how_long_and_whence() {
     assert_eq!(granted(Admin, of(None, Some(&"ä".repeat(64)))), Ok((None, Some("ä".repeat(64)))));
     assert_eq!(granted(Admin, of(None, Some(&"a".repeat(65)))), field("source", "too_long"));
     assert_eq!(granted(Admin, of(None, Some("a\nb"))), field("source", "invalid"));
+}
+
+#[test]
+fn all_that_is_wrong_with_a_wish_is_told_at_once() {
+    let all = Wish {
+        quantity: Some(0),
+        times: Some(0),
+        valid_time: Some(0),
+        source: Some("a\nb".to_owned()),
+        email_key: None,
+    };
+    let told = |kind| match all.clone().grant(kind, NOW) {
+        Err(Refusal::Fields { fields, .. }) => {
+            fields.iter().map(|fault| format!("{} {}", fault.field, fault.reason)).collect::<Vec<_>>().join(", ")
+        }
+        other => panic!("{other:?}"),
+    };
+    let not_taken = "quantity out_of_range, times not_allowed, valid_time not_allowed, source not_allowed";
+    assert_eq!(told(Referer), not_taken);
+    assert_eq!(told(Auto), format!("limit_email missing, {not_taken}"));
+    let each = "times out_of_range, valid_time out_of_range, source invalid";
+    assert_eq!(told(Admin), format!("quantity out_of_range, times not_with_quantity, {each}"));
 }
 
 #[test]
@@ -94,7 +116,7 @@ fn when_a_code_can_be_used() {
         (code(1, None, Some("bob@example.org")), Some("other_address")),
         (code(0, Some(0), Some("bob@example.org")), Some("expired")),
     ] {
-        let expected = reason.map_or(Ok(()), |reason| Err(Refusal::Field { field: "code", reason }));
+        let expected = reason.map_or(Ok(()), |reason| Err(Refusal::field("code", reason)));
         assert_eq!(invite.check("ann@example.org", NOW), expected, "{invite:?}");
     }
 }

@@ -74,13 +74,54 @@ impl Problem {
     }
 }
 
-/// A field of a Preset or Group that is not acceptable.
+/// A field of a Pusher, an account or a query that is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldFault {
     /// Where it is: `name`, `pushers.0.name`, `param_map.amount`.
     pub field: String,
     /// What is wrong with it, a stable word (`empty`, `too_long`, `unknown_member` …).
     pub reason: &'static str,
+}
+
+/// Gathers all that is wrong with what a request says.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// The fields that are at fault.
+    pub fields: Vec<FieldFault>,
+    /// The predefined parameters that are.
+    pub params: Vec<ParamProblem>,
+}
+
+impl Faults {
+    /// This field is at fault, for this reason.
+    pub fn add(&mut self, field: impl Into<String>, reason: &'static str) {
+        self.fields.push(FieldFault { field: field.into(), reason });
+    }
+
+    /// This field is at fault if a check of it found a reason.
+    pub fn check(&mut self, field: &str, found: Result<(), &'static str>) {
+        if let Err(reason) = found {
+            self.add(field, reason);
+        }
+    }
+
+    /// What a field was read as; nothing of meaning if it is at fault, so that `refuse_if_any` must follow.
+    pub fn keep<T: Default>(&mut self, field: &str, read: Result<T, &'static str>) -> T {
+        read.unwrap_or_else(|reason| {
+            self.add(field, reason);
+            T::default()
+        })
+    }
+
+    /// # Errors
+    /// All that was found, if anything was.
+    pub fn refuse_if_any(self) -> Result<(), Refusal> {
+        match self {
+            Self { fields, params } if fields.is_empty() && params.is_empty() => Ok(()),
+            Self { fields, params } if fields.is_empty() => Err(Refusal::Params(params)),
+            Self { fields, params } => Err(Refusal::Fields { fields, params }),
+        }
+    }
 }
 
 /// A Pusher that is built on another one.
@@ -95,18 +136,11 @@ pub struct Dependent {
 pub enum Refusal {
     /// Parameters at fault: all of them, never none.
     Params(Vec<ParamProblem>),
-    /// A field of a Pusher, an account or a query is not acceptable; field and reason code.
-    Field {
-        /// The field's name.
-        field: &'static str,
-        /// What is wrong with it, a stable word (`empty`, `too_long`, `unknown` …).
-        reason: &'static str,
-    },
-    /// What a Preset or Group says of itself is not acceptable: all that is wrong, of which at least one field.
-    Form {
+    /// What a request says is not acceptable: all that is wrong, of which at least one field.
+    Fields {
         /// The fields.
         fields: Vec<FieldFault>,
-        /// The predefined parameters.
+        /// Predefined parameters of a Preset or Group.
         params: Vec<ParamProblem>,
     },
     /// The base is no Pusher that the caller may build on.
@@ -160,6 +194,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// One field is not acceptable, for this reason: a stable word (`empty`, `too_long`, `unknown` …).
+    pub fn field(field: impl Into<String>, reason: &'static str) -> Self {
+        Self::Fields { fields: vec![FieldFault { field: field.into(), reason }], params: Vec::new() }
+    }
+
     /// The stable code that a client may rely on.
     pub fn code(&self) -> &'static str {
         match self {
@@ -168,7 +207,7 @@ impl Refusal {
                 let first = codes.next().unwrap_or("param_invalid");
                 if codes.all(|code| code == first) { first } else { "param_invalid" }
             }
-            Self::Field { .. } | Self::Form { .. } => "field_invalid",
+            Self::Fields { .. } => "field_invalid",
             Self::BaseUnknown(_) => "base_unknown",
             Self::Cycle(_) => "pusher_cycle",
             Self::ChainTooDeep(_) => "chain_too_deep",

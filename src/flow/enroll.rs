@@ -11,10 +11,10 @@ use super::door::Visitor;
 use super::login::{self, Turn};
 use super::mails::{self, Letter, LetterKind};
 use super::{Caller, Engine};
-use crate::domain::account::{Account, CONFIRM_MS, MailPurpose, Registration, Role, check_password, wanted_email};
+use crate::domain::account::{Account, CONFIRM_MS, MailPurpose, Registration, Role, read_sign_up, wanted_email};
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::{AccountId, time_ordered};
-use crate::domain::invite::{InviteKind, read_code};
+use crate::domain::invite::InviteKind;
 use crate::domain::language::Language;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -58,9 +58,7 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     if engine.registration == Registration::Closed {
         return Err(Refusal::RegistrationClosed.into());
     }
-    let key = wanted_email(&wish.email)?;
-    check_password(&wish.password)?;
-    let code = read_code(&wish.code).ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+    let (key, code) = read_sign_up(&wish.email, &wish.password, &wish.code)?;
     check_code(engine, &code, &key).await?;
     let turn = Turn::wait().await?;
     let now = engine.clock.now();
@@ -108,9 +106,9 @@ async fn enter(
         }
         None => {
             if !tx.take_invite(code, key, now).await? {
-                return Err(Refusal::Field { field: "code", reason: "spent" }.into());
+                return Err(Refusal::field("code", "spent").into());
             }
-            let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+            let invite = tx.invite(code).await?.ok_or(Refusal::field("code", "unknown"))?;
             let account = Account {
                 id: AccountId::new(time_ordered(now.0, rand::random())),
                 email: key.to_owned(),
@@ -139,7 +137,7 @@ async fn enter(
 /// by is good for it again.
 async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
     let mut tx = engine.store.read().await?;
-    let invite = tx.invite(code).await?.ok_or(Refusal::Field { field: "code", reason: "unknown" })?;
+    let invite = tx.invite(code).await?.ok_or(Refusal::field("code", "unknown"))?;
     let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(invite.kind) };
     let Some((account, _)) = tx.account_by_email(key).await? else { return Err(refusal.into()) };
     let came_by_it = tx.user(&account.id).await?.is_some_and(|user| user.roots.invite_code.as_deref() == Some(code));
@@ -201,7 +199,7 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
                 return Err(unknown());
             }
             if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
-                return Err(Refusal::Field { field: "email", reason: "taken" }.into());
+                return Err(Refusal::field("email", "taken").into());
             }
             tx.audit(&event(AuditAction::AccountChanged).to_account(&found.account, "email")).await?;
         }

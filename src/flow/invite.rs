@@ -69,7 +69,7 @@ pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish
     if !account.is_admin() {
         let open = tx.count_open_invites(&account.id, now).await?;
         if open + i64::from(batch.quantity) > MOST_OPEN {
-            return Err(Refusal::Field { field: "quantity", reason: "too_many_open" }.into());
+            return Err(Refusal::field("quantity", "too_many_open").into());
         }
     }
     let codes = add(&mut tx, kind, &caller.who(), &batch, now).await?;
@@ -135,7 +135,7 @@ async fn add(tx: &mut Tx, kind: InviteKind, who: &Who, batch: &Batch, now: Times
 
 /// Has a proof verified. If the verifier cannot be asked, nobody gets in.
 async fn verify(engine: &Engine, captcha: &Captcha, proof: Option<&str>) -> Result<()> {
-    let field = |reason| Refusal::Field { field: "recaptcha_response", reason };
+    let field = |reason| Refusal::field("recaptcha_response", reason);
     let proof = proof.filter(|proof| !proof.is_empty()).ok_or_else(|| field("missing"))?;
     let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     let body = format!("secret={}&response={}", encoded(captcha.secret.as_str()), encoded(proof));

@@ -15,7 +15,7 @@ use super::callers::Holder;
 use super::door::Visitor;
 use super::password::shut_out_all;
 use super::{Caller, Engine, tokens};
-use crate::domain::account::{Account, Role, check_password, email_key, wanted_email};
+use crate::domain::account::{Account, Role, email_key, read_credentials};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
@@ -100,7 +100,7 @@ pub async fn prove(engine: &Engine, caller: &Caller, password: String, visitor: 
     let (_, hash) = found.ok_or(AuthProblem::Invalid)?;
     engine.door.try_password(&key, visitor, engine.clock.now())?;
     if !verify(password, hash).await? {
-        return Err(Refusal::Field { field: "password", reason: "wrong" }.into());
+        return Err(Refusal::field("password", "wrong").into());
     }
     engine.door.password_right(&key, visitor, engine.clock.now());
     Ok(())
@@ -175,8 +175,7 @@ pub async fn create_account(
     password: String,
     role: Role,
 ) -> Result<Option<Account>> {
-    let key = wanted_email(email)?;
-    check_password(&password)?;
+    let key = read_credentials(email, &password)?;
     let account = Account {
         id: AccountId::new(time_ordered(now.0, rand::random())),
         email: email.trim().to_owned(),
@@ -202,8 +201,7 @@ pub async fn create_account(
 /// # Errors
 /// If the password is not acceptable, or the database fails.
 pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &str, password: String) -> Result<bool> {
-    let key = wanted_email(email)?;
-    check_password(&password)?;
+    let key = read_credentials(email, &password)?;
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(false) };

@@ -5,7 +5,7 @@ use super::{Caller, Engine};
 use crate::domain::account::ApiToken;
 use crate::domain::audit::AuditAction;
 use crate::domain::id::time_ordered;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Faults, Refusal};
 use crate::domain::scope::Scopes;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -31,17 +31,16 @@ pub async fn create(
     expires_at: Option<Timestamp>,
 ) -> Result<(ApiToken, String)> {
     let now = engine.clock.now();
-    check_name(&name)?;
-    if scopes.is_empty() {
-        return Err(Refusal::Field { field: "scopes", reason: "empty" }.into());
-    }
-    if let Some(scope) = scopes.missing_in(caller.scopes()) {
-        return Err(Error::ScopeMissing(scope));
-    }
     let own_end = caller.api_token.as_ref().and_then(|token| token.expires_at);
     let expires_at = expires_at.or(own_end);
-    if expires_at.is_some_and(|end| end <= now || own_end.is_some_and(|own| own < end)) {
-        return Err(Refusal::Field { field: "expires_at", reason: "out_of_range" }.into());
+    let ends_amiss = expires_at.is_some_and(|end| end <= now || own_end.is_some_and(|own| own < end));
+    let mut faults = Faults::default();
+    faults.check("name", check_name(&name));
+    faults.check("scopes", if scopes.is_empty() { Err("empty") } else { Ok(()) });
+    faults.check("expires_at", if ends_amiss { Err("out_of_range") } else { Ok(()) });
+    faults.refuse_if_any()?;
+    if let Some(scope) = scopes.missing_in(caller.scopes()) {
+        return Err(Error::ScopeMissing(scope));
     }
     let text = format!("{PREFIX}{}", new_secret());
     let id = time_ordered(now.0, rand::random());
@@ -50,7 +49,7 @@ pub async fn create(
     let mut tx = engine.store.write().await?;
     let most = i64::try_from(MOST_TOKENS).unwrap_or(i64::MAX);
     if tx.api_tokens_of(holder, None, most).await?.len() >= MOST_TOKENS {
-        return Err(Refusal::Field { field: "name", reason: "too_many" }.into());
+        return Err(Refusal::field("name", "too_many").into());
     }
     tx.insert_api_token(&TokenHash::of(&text), holder, &token).await?;
     tx.audit(&engine.event(&caller.who(), AuditAction::TokenMade).to(&token.id, &token.name)).await?;
@@ -73,13 +72,12 @@ pub async fn withdraw(engine: &Engine, caller: &Caller, id: &str) -> Result<()> 
     tx.commit().await
 }
 
-fn check_name(name: &str) -> Result<()> {
-    let reason = match name.chars().count() {
-        0 => "empty",
-        length if length > MAX_NAME => "too_long",
-        _ if name.trim().is_empty() => "empty",
-        _ if name.chars().any(char::is_control) => "invalid",
-        _ => return Ok(()),
-    };
-    Err(Refusal::Field { field: "name", reason }.into())
+fn check_name(name: &str) -> std::result::Result<(), &'static str> {
+    match name.chars().count() {
+        0 => Err("empty"),
+        length if length > MAX_NAME => Err("too_long"),
+        _ if name.trim().is_empty() => Err("empty"),
+        _ if name.chars().any(char::is_control) => Err("invalid"),
+        _ => Ok(()),
+    }
 }

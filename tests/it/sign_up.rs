@@ -305,6 +305,8 @@ async fn what_does_not_fit_is_told_by_field() {
     ] {
         assert_eq!(house.sign_up_with(&code, email, password).await.faults(), [fault]);
     }
+    let all = house.sign_up_with("no code", "ann", "short").await;
+    assert_eq!(all.faults(), [("email", "invalid"), ("password", "too_short"), ("code", "unknown")]);
     let empty = house.world.anonymous().post("/account/user/create/", json!({})).await;
     let missing = ["code", "email", "password"].map(|field| (field, "param_missing"));
     assert_eq!(empty.faults(), missing);

@@ -233,7 +233,7 @@ fn all_that_is_wrong_with_a_group_is_told() {
     bad.pushers[1].params = params(json!({ "_token": 1 }));
     bad.param_map = vec![("a".into(), vec!["p9.x".into()]), ("b".into(), vec!["p1.x".into()]), ("c".into(), vec![])];
     bad.redefine_content = Some("at".to_owned());
-    let Err(Refusal::Form { fields, params }) = check_group(&bad) else { panic!("{bad:?}") };
+    let Err(Refusal::Fields { fields, params }) = check_group(&bad) else { panic!("{bad:?}") };
     let fields: Vec<_> = fields.iter().map(|fault| (&*fault.field, fault.reason)).collect();
     let expected = [
         ("name", "empty"),
@@ -248,5 +248,5 @@ fn all_that_is_wrong_with_a_group_is_told() {
 
 /// One field is at fault, and nothing else.
 fn field(field: &str, reason: &'static str) -> Result<(), Refusal> {
-    Err(Refusal::Form { fields: vec![FieldFault { field: field.to_owned(), reason }], params: Vec::new() })
+    Err(Refusal::Fields { fields: vec![FieldFault { field: field.to_owned(), reason }], params: Vec::new() })
 }

@@ -4,7 +4,7 @@ use super::{Group, MAX_TITLE, Preset, check_size};
 use crate::domain::group::{position, target};
 use crate::domain::modifier::{AT, DELAY, Name};
 use crate::domain::params::{MAX_NAME, MAX_PARAMS, Params, check_value};
-use crate::domain::refusal::{FieldFault, ParamProblem, Problem, Refusal};
+use crate::domain::refusal::{Faults, ParamProblem, Problem, Refusal};
 
 /// Checks the fields of a Preset that need nobody else: name, parameters and `redefine_content`. Whether a dotted name
 /// fits depends on what the Preset is built on, and is seen at the push.
@@ -45,33 +45,6 @@ pub fn check_group(group: &Group) -> Result<(), Refusal> {
         faults.check("redefine_content", check_redefined(name).and(unknown));
     }
     faults.refuse_if_any()
-}
-
-/// All that is wrong with a form.
-#[derive(Default)]
-struct Faults {
-    fields: Vec<FieldFault>,
-    params: Vec<ParamProblem>,
-}
-
-impl Faults {
-    fn add(&mut self, field: impl Into<String>, reason: &'static str) {
-        self.fields.push(FieldFault { field: field.into(), reason });
-    }
-
-    fn check(&mut self, field: &str, found: Result<(), &'static str>) {
-        if let Err(reason) = found {
-            self.add(field, reason);
-        }
-    }
-
-    fn refuse_if_any(self) -> Result<(), Refusal> {
-        match self {
-            Self { fields, params } if fields.is_empty() && params.is_empty() => Ok(()),
-            Self { fields, params } if fields.is_empty() => Err(Refusal::Params(params)),
-            Self { fields, params } => Err(Refusal::Form { fields, params }),
-        }
-    }
 }
 
 /// Whether a name is of the form that declared parameters and members have: `[a-z][a-z0-9_]*`, at most 64 characters.
