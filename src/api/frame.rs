@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{FutureExt, StreamExt};
+use poem::error::ReadBodyError;
 use poem::http::uri::PathAndQuery;
 use poem::http::{HeaderValue, Uri, Version, header};
-
 use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response, Result};
 use serde_json::Value;
 
@@ -147,9 +147,24 @@ impl<E: Endpoint> Frame<E> {
         if let Some(address) = address {
             request.set_data(ClientAddress(address));
         }
-        let (_room, request) = match admitted.and_then(|room| Ok((room, limit_body(request, body_limit)?))) {
-            Ok(admitted) => admitted,
-            Err(refused) => return (refused.into_response(), None),
+        let brings = brings(&request);
+        let _room = match admitted {
+            Ok(room) => room,
+            Err(refused) => {
+                let stays = brings == Brings::Much || read_ahead(request, brings).await.is_err();
+                return (last_if(stays, refused.into_response()), None);
+            }
+        };
+        let request = match limit_body(request, body_limit) {
+            Ok(request) => request,
+            Err(refused) => return (last_if(true, refused.into_response()), None),
+        };
+        let request = match read_ahead(request, brings).await {
+            Ok(request) => request,
+            Err(broken) => {
+                let refused = fault::answer(broken.into(), fault::Context { allowed: "", body_limit });
+                return (last_if(true, refused), None);
+            }
         };
         match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {
             Ok(Ok(output)) => {
@@ -186,11 +201,16 @@ pub(super) fn request_id(request: &Request) -> String {
     }
 }
 
-/// Takes the slashes off the end of the path. `%2F` is content and stays. A target without a path, as `CONNECT`
-/// has it, becomes `/`, because the router relies on there being one.
+/// Takes the slash off the end of the path; another one before it stands for an id that is empty, and only the content
+/// of a push may be that. `%2F` is content and stays. A target without a path, as `CONNECT` has it, becomes `/`, because
+/// the router relies on there being one.
 fn trim_slash(uri: &mut Uri) {
     let path = uri.path();
-    let trimmed = match path.trim_end_matches('/') {
+    let trimmed = match path {
+        push if push.starts_with("/push/") => push.trim_end_matches('/'),
+        path => path.strip_suffix('/').unwrap_or(path),
+    };
+    let trimmed = match trimmed {
         "" => "/",
         trimmed => trimmed,
     };
@@ -204,6 +224,49 @@ fn trim_slash(uri: &mut Uri) {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(text).ok();
     *uri = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"));
+}
+
+/// What a request brings besides its head, as far as the head tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brings {
+    Nothing,
+    /// So little that it comes with the head, or right behind it.
+    Little,
+    Much,
+}
+
+/// Up to here a body is `Little`: less than what one read from a connection takes.
+const LITTLE: usize = 4096;
+
+fn brings(request: &Request) -> Brings {
+    if request.version() == Version::HTTP_2 {
+        // What is left of a request there is in nobody's way.
+        return Brings::Nothing;
+    }
+    match request.header(header::CONTENT_LENGTH).map(str::parse::<usize>) {
+        Some(Ok(0)) => Brings::Nothing,
+        Some(Ok(1..=LITTLE)) => Brings::Little,
+        None if !request.headers().contains_key(header::TRANSFER_ENCODING) => Brings::Nothing,
+        _ => Brings::Much,
+    }
+}
+
+/// Reads the body, before anything can refuse the request: what stays behind on a connection ends it, and with it the
+/// request that a client sends next, which cannot know.
+async fn read_ahead(mut request: Request, brings: Brings) -> std::result::Result<Request, ReadBodyError> {
+    if brings != Brings::Nothing {
+        let body = request.take_body().into_bytes().await?;
+        request.set_body(body);
+    }
+    Ok(request)
+}
+
+/// Says that the connection ends with this answer, if it does.
+fn last_if(is_last: bool, mut response: Response) -> Response {
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Refuses a body that says it is too large, and cuts one short that does not say.

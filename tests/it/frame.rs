@@ -1,6 +1,10 @@
 //! What surrounds every operation, on a server that runs: envelope, methods, slashes, languages, headers, probes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::client::{Client, text};
 use crate::support::plain;
@@ -21,8 +25,55 @@ both!(
     the_document_can_be_fetched,
     the_page_of_documents_is_whole,
     a_head_is_answered_without_a_body,
+    what_follows_a_refusal_on_the_same_connection_is_answered,
+    an_empty_id_is_not_left_out,
     a_head_does_nothing,
 );
+
+/// Sends the head, later the body, and then another request; answers whether the first answer says that it is the last,
+/// and what the other one got.
+async fn then_another(world: &World, head: &str, body: &[u8]) -> (bool, Option<u16>) {
+    const PIECE: Duration = Duration::from_millis(30);
+    let mut stream = TcpStream::connect(world.address()).await.unwrap();
+    let head = format!("{head}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(PIECE).await;
+    for piece in body.chunks(64 * 1024) {
+        // Whoever answered that this is the last request may have hung up.
+        let _ = stream.write_all(piece).await;
+        tokio::time::sleep(PIECE).await;
+    }
+    let _ = stream.write_all(b"GET /service/bark/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers).await;
+    let answers = String::from_utf8(answers).unwrap();
+    let (first, rest) = answers.split_once("\r\n\r\n").unwrap();
+    let second = rest.split("HTTP/1.1 ").nth(1).map(|answer| answer[..3].parse().unwrap());
+    (first.contains("connection: close"), second)
+}
+
+async fn what_follows_a_refusal_on_the_same_connection_is_answered() {
+    let world = World::start().await;
+    let large = vec![b' '; 200_000];
+    for head in ["POST /preset/", "POST /nowhere/", "DELETE /service/", "POST /account/user/login/", "POST /push/x/"] {
+        for body in [&b"{}"[..], &large] {
+            let told = then_another(&world, &format!("{head} HTTP/1.1"), body).await;
+            assert_eq!(told, (false, Some(200)), "{head} {}", body.len());
+        }
+    }
+    let told = then_another(&world, "POST /preset/ HTTP/1.1", &vec![b' '; 300_000]).await;
+    assert_eq!(told, (true, None), "more than is taken");
+}
+
+async fn an_empty_id_is_not_left_out() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    for (method, path) in
+        [("GET", "/preset//"), ("GET", "/task//"), ("PATCH", "/account/user//"), ("DELETE", "/group//"), ("GET", "//")]
+    {
+        assert_eq!(ann.send(method, path, None, b"{}").await.refusal(), (404, "path_not_found"), "{method} {path}");
+    }
+}
 
 /// Path and method of every documented operation, and its description.
 fn operations() -> Vec<(String, String, Value)> {
@@ -114,7 +165,7 @@ async fn the_slash_at_the_end_is_optional_everywhere() {
         let fresh = path.contains("logout");
         let expected = ask(&if fresh { world.user("ann").await } else { ann.clone() }, &method, &with).await;
         assert_ne!(expected.1, "path_not_found", "{method} {path}");
-        for other in [without.to_owned(), format!("{with}/"), format!("{without}?x=/"), format!("{with}?x=/")] {
+        for other in [without.to_owned(), format!("{without}?x=/"), format!("{with}?x=/")] {
             let ann = if fresh { world.user("ann").await } else { ann.clone() };
             assert_eq!(ask(&ann, &method, &other).await, expected, "{method} {other}");
         }
