@@ -280,7 +280,7 @@ pub async fn change_email(
     language: Language,
     visitor: &Visitor,
 ) -> Result<()> {
-    login::prove(engine, caller, password, visitor).await?;
+    login::prove(engine, caller, ("password", password), visitor).await?;
     let kind = LetterKind::Change { account: caller.account.id.clone() };
     send_letter(engine, kind, email, language, visitor).await
 }

@@ -85,11 +85,16 @@ async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Op
     tx.commit().await
 }
 
-/// Has the caller, who has a session, prove that they know their password.
+/// Has the caller, who has a session, prove that they know their password, which stands in this field.
 ///
 /// # Errors
-/// `Forbidden` without a session; `Limited` after too many wrong passwords; the field `password` with `wrong`.
-pub async fn prove(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<()> {
+/// `Forbidden` without a session; `Limited` after too many wrong passwords; the field with `wrong`.
+pub async fn prove(
+    engine: &Engine,
+    caller: &Caller,
+    (field, password): (&str, String),
+    visitor: &Visitor,
+) -> Result<()> {
     let key = email_key(&caller.account.email).unwrap_or_default();
     let mut tx = engine.store.read().await?;
     if tx.session_of(&caller.token).await?.is_none() {
@@ -100,7 +105,7 @@ pub async fn prove(engine: &Engine, caller: &Caller, password: String, visitor: 
     let (_, hash) = found.ok_or(AuthProblem::Invalid)?;
     engine.door.try_password(&key, visitor, engine.clock.now())?;
     if !verify(password, hash).await? {
-        return Err(Refusal::field("password", "wrong").into());
+        return Err(Refusal::field(field, "wrong").into());
     }
     engine.door.password_right(&key, visitor, engine.clock.now());
     Ok(())
@@ -143,14 +148,14 @@ async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp)
     let read_at_change = engine.callers.changes();
     let mut tx = engine.store.read().await?;
     let found = if token.starts_with(tokens::PREFIX) {
-        tx.api_token_holder(hash, now).await?.map(|(account, token)| Holder {
+        tx.api_token_holder(hash).await?.map(|(account, token)| Holder {
             account,
             last_used_at: token.last_used_at,
             expires_at: token.expires_at,
             token: Some(token),
         })
     } else {
-        tx.token_holder(hash, now).await?.map(|(account, last_used_at, expires_at)| Holder {
+        tx.token_holder(hash).await?.map(|(account, last_used_at, expires_at)| Holder {
             account,
             token: None,
             last_used_at: Some(last_used_at),
@@ -159,6 +164,9 @@ async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp)
     };
     let stands = |holder: &Holder| holder.account.confirmed && !holder.account.disabled;
     let holder = Arc::new(found.filter(stands).ok_or(AuthProblem::Invalid)?);
+    if holder.expires_at.is_some_and(|end| end <= now) {
+        return Err(AuthProblem::Expired.into());
+    }
     engine.callers.keep(hash, &holder, read_at_change);
     Ok(holder)
 }

@@ -23,7 +23,7 @@ use crate::store::{TokenHash, Tx};
 /// If the old password is wrong, the new one is not acceptable, or too many wrong ones were tried.
 pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, visitor: &Visitor) -> Result<u64> {
     check_password(&new)?;
-    prove(engine, caller, old, visitor).await?;
+    prove(engine, caller, ("old_password", old), visitor).await?;
     let hash = login::hash(new).await?;
     let mut tx = engine.store.write().await?;
     tx.set_password_of(&caller.account.id, &hash).await?;

@@ -124,7 +124,7 @@ fn changes(before: &UserRecord, after: &UserRecord) -> Vec<(AuditAction, String)
 /// # Errors
 /// If the password is wrong, others build on the caller's Pushers, or the caller is the last admin.
 pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<u64> {
-    prove(engine, caller, password, visitor).await?;
+    prove(engine, caller, ("password", password), visitor).await?;
     remove(engine, caller, &caller.account.id, false).await
 }
 

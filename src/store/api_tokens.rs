@@ -46,15 +46,14 @@ impl Tx {
         Ok(())
     }
 
-    /// The account that holds an API token which has not ended, and the token.
+    /// The account that holds an API token, and the token, which may have ended.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn api_token_holder(&mut self, hash: &TokenHash, now: Timestamp) -> Result<Option<(Account, ApiToken)>> {
+    pub async fn api_token_holder(&mut self, hash: &TokenHash) -> Result<Option<(Account, ApiToken)>> {
         let found: Option<TokenRow> = on!(&mut *self, conn => sqlx::query_as(
-            "SELECT id, account_id, name, scopes, created_at, last_used_at, expires_at FROM api_token
-             WHERE hash = $1 AND (expires_at IS NULL OR expires_at > $2)")
-            .bind(hash.as_str().to_owned()).bind(now.0).fetch_optional(conn).await)?;
+            "SELECT id, account_id, name, scopes, created_at, last_used_at, expires_at FROM api_token WHERE hash = $1")
+            .bind(hash.as_str().to_owned()).fetch_optional(conn).await)?;
         let Some(TokenRow { holder, token }) = found else { return Ok(None) };
         Ok(self.account(&AccountId::new(holder)).await?.map(|account| (account, token)))
     }

@@ -43,18 +43,17 @@ impl Tx {
         Ok(())
     }
 
-    /// The account that holds a session's token which has not ended, when the token was last used, and when it ends.
+    /// The account that holds a session's token, when the token was last used, and when it ends or has ended.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn token_holder(
         &mut self,
         hash: &TokenHash,
-        now: Timestamp,
     ) -> Result<Option<(Account, Timestamp, Timestamp)>> {
         let found: Option<(String, i64, i64)> = on!(self, conn => sqlx::query_as(
-            "SELECT account_id, last_used_at, expires_at FROM token WHERE hash = $1 AND expires_at > $2")
-            .bind(hash.0.clone()).bind(now.0).fetch_optional(conn).await)?;
+            "SELECT account_id, last_used_at, expires_at FROM token WHERE hash = $1")
+            .bind(hash.0.clone()).fetch_optional(conn).await)?;
         let Some((id, last_used_at, expires_at)) = found else { return Ok(None) };
         let account = self.account(&AccountId::new(id)).await?;
         Ok(account.map(|account| (account, Timestamp(last_used_at), Timestamp(expires_at))))

@@ -148,9 +148,9 @@ async fn a_session_ends_after_thirty_idle_days() {
     world.clock.advance(30 * DAY_MS - 60_000);
     ann.get("/preset/").await.data();
     world.clock.advance(31 * DAY_MS);
-    assert_eq!(ann.get("/preset/").await.refusal(), (401, "token_invalid"));
+    assert_eq!(ann.get("/preset/").await.refusal(), (401, "token_expired"));
     let query = format!("/preset/?_token={}", ann.token());
-    assert_eq!(ann.anonymous().get(&query).await.refusal(), (401, "token_invalid"));
+    assert_eq!(ann.anonymous().get(&query).await.refusal(), (401, "token_expired"));
 }
 
 async fn a_session_that_is_used_goes_on() {

@@ -114,9 +114,10 @@ async fn a_token_ends() {
     world.clock.advance(HOUR_MS / 2);
     program.get("/preset/").await.data();
     world.clock.advance(HOUR_MS / 2);
-    assert_eq!(program.get("/preset/").await.refusal(), (401, "token_invalid"));
+    assert_eq!(program.get("/preset/").await.refusal(), (401, "token_expired"));
     fanfare::flow::tidy::tidy(world.engine()).await.unwrap();
     assert_eq!(ann.get(TOKENS).await.data()["items"], json!([]));
+    assert_eq!(program.get("/preset/").await.refusal(), (401, "token_invalid"), "nothing is known of it any more");
 }
 
 async fn a_token_makes_none_that_can_do_more() {

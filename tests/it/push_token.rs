@@ -123,5 +123,5 @@ async fn a_session_ends_after_thirty_days() {
     scene.world.forward(29 * 86_400_000);
     scene.ann.get("/preset/").await.data();
     scene.world.forward(30 * 86_400_000 + 1);
-    assert_eq!(scene.ann.get("/preset/").await.refusal(), (401, "token_invalid"));
+    assert_eq!(scene.ann.get("/preset/").await.refusal(), (401, "token_expired"));
 }
