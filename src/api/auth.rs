@@ -28,7 +28,15 @@ impl Auth {
     /// # Errors
     /// 401 without a token.
     pub fn caller(self) -> Result<Caller, ApiError> {
-        self.0.ok_or_else(|| Error::Unauthorized(AuthProblem::Missing).into())
+        Ok(self.known()?)
+    }
+
+    /// The same, as an error of its own kind.
+    ///
+    /// # Errors
+    /// `Unauthorized` without a token.
+    pub fn known(self) -> Result<Caller, Error> {
+        self.0.ok_or(Error::Unauthorized(AuthProblem::Missing))
     }
 
     /// The caller, if a token was sent.

@@ -9,7 +9,8 @@ use serde_json::map::Entry;
 use super::envelope::{ApiError, BadRequest};
 use super::form;
 use super::input::{BodyKind, FORM};
-use crate::domain::params::Params;
+use crate::domain::params::{ParamType, Params};
+use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 
 /// What the body of a push brought.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,13 +40,19 @@ impl PushBody {
             _ if bytes.is_empty() => Ok(Self::Empty),
             BodyKind::Json => match serde_json::from_slice(bytes) {
                 Ok(Value::Object(params)) => Ok(Self::Params(params)),
-                _ => Err(invalid()),
+                Ok(_) => Err(no_object()),
+                Err(_) => Err(invalid()),
             },
             BodyKind::Form => pairs(bytes).map(Self::Params).ok_or_else(invalid),
             BodyKind::Text => String::from_utf8(bytes.to_vec()).map(Self::Text).map_err(|_| invalid()),
             BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),
         }
     }
+}
+
+fn no_object() -> ApiError {
+    let problem = Problem::NotA(ParamType::Object);
+    Refusal::Params(vec![ParamProblem { param: "body".to_owned(), problem }]).into()
 }
 
 /// The query of a request as parameters.
@@ -138,14 +145,15 @@ mod tests {
         let form = "application/x-www-form-urlencoded";
         for (content_type, body) in [
             ("application/json", &b"{"[..]),
-            ("application/json", b"[1]"),
-            ("application/json", b"\"a\""),
             ("application/json", b"{\"a\":\"\xff\"}"),
             (form, b"a=%ff"),
             (form, b"a=\xff"),
             ("text/plain", b"\xff"),
         ] {
             assert_eq!(parsed(content_type, body), Err("body_invalid".to_owned()), "{content_type} {body:?}");
+        }
+        for other in [&b"[1]"[..], b"\"a\"", b"1", b"null"] {
+            assert_eq!(parsed("application/json", other), Err("param_invalid".to_owned()), "{other:?}");
         }
         assert_eq!(parsed("image/png", b"x"), Err("media_type_unsupported".to_owned()));
         assert_eq!(

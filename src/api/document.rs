@@ -11,7 +11,7 @@ use crate::domain::idempotency::IdempotencyKey;
 
 /// Where the licences are told.
 const LICENCE_URL: &str = "https://spdx.org/licenses/";
-const SCHEMAS: &str = "#/components/schemas/";
+pub(super) const SCHEMAS: &str = "#/components/schemas/";
 /// The schema of every answer that is no success.
 const FAILURE: &str = "Failure";
 
@@ -37,8 +37,15 @@ pub fn finish(mut document: Value) -> Value {
     });
     let types = types_of_components(&document);
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    let mut nullable = Vec::new();
     for (_, schema) in schemas.into_iter().flatten() {
-        optional_is_nullable(schema, &types);
+        nullable.extend(optional_is_nullable(schema, &types));
+    }
+    for target in nullable {
+        // What says so beside a reference does not take the null from what is referred to.
+        if let Some(component) = document.pointer_mut(target.trim_start_matches('#')) {
+            component["nullable"] = json!(true);
+        }
     }
     if let Some(paths) = document.get_mut("paths").map(Value::take) {
         document["paths"] = finish_paths(paths);
@@ -93,7 +100,7 @@ pub fn each_operation(document: &mut Value, mut change: impl FnMut(&str, &mut Va
 }
 
 /// Calls `change` for every value, the outer ones first.
-fn each(value: &mut Value, change: &mut impl FnMut(&mut Value)) {
+pub(super) fn each(value: &mut Value, change: &mut impl FnMut(&mut Value)) {
     change(value);
     match value {
         Value::Object(object) => object.values_mut().for_each(|inner| each(inner, change)),
@@ -136,8 +143,10 @@ fn types_of_components(document: &Value) -> BTreeMap<String, Value> {
 }
 
 /// What need not be there is null when it is not: poem-openapi sends `null`, and takes it. OpenAPI 3.0 wants a type
-/// beside `nullable`; what has none is anything, null too.
-fn optional_is_nullable(schema: &mut Value, types: &BTreeMap<String, Value>) {
+/// beside `nullable`; what has none is anything, null too. Answers the components that can be null; a word of a closed
+/// list is left out instead.
+fn optional_is_nullable(schema: &mut Value, types: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut nullable = Vec::new();
     let required = schema.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|have| have == name));
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -149,14 +158,18 @@ fn optional_is_nullable(schema: &mut Value, types: &BTreeMap<String, Value>) {
         if let Some(target) = object.shift_remove("$ref") {
             object.insert("allOf".to_owned(), json!([{ "$ref": target }]));
         }
-        let target = object.get("allOf").and_then(|all| all[0]["$ref"].as_str());
-        if let Some(kind) = target.and_then(|target| types.get(target)) {
-            object.insert("type".to_owned(), kind.clone());
+        if let Some(target) = object.get("allOf").and_then(|all| all[0]["$ref"].as_str()) {
+            if types.get(target).is_none_or(|kind| kind != "object") {
+                continue;
+            }
+            nullable.push(target.to_owned());
+            object.insert("type".to_owned(), json!("object"));
         }
         if object.contains_key("type") {
             object.insert("nullable".to_owned(), json!(true));
         }
     }
+    nullable
 }
 
 fn finish_paths(paths: Value) -> Value {
@@ -182,6 +195,8 @@ fn finish_operation(path: &str, operation: &mut Value) {
     }
     if path.starts_with("/push/") {
         push_parameter(operation, idempotency_key());
+    }
+    if path.starts_with("/push/") || path.ends_with("/preview/") {
         let any = json!({ "type": "object", "additionalProperties": { "type": "string" } });
         push_parameter(
             operation,
@@ -203,6 +218,9 @@ fn finish_operation(path: &str, operation: &mut Value) {
             [("4XX", "The request is not acceptable; `code` says why."), ("5XX", "The server could not do it.")]
         {
             responses.entry(range).or_insert_with(|| failure_response(description));
+        }
+        if let Some(broken) = responses.get_mut("5XX") {
+            broken["headers"] = retry_after();
         }
         // Any request can be one too many, whatever it asks for.
         let first = responses.keys().position(|status| status == "4XX").unwrap_or_default();
@@ -243,11 +261,15 @@ fn failure_response(description: &str) -> Value {
 
 fn limited_response() -> Value {
     let mut response = failure_response("Too many requests, or the day's quota is used up.");
-    response["headers"] = json!({ "Retry-After": {
-        "description": "Seconds to wait.",
-        "schema": { "type": "integer", "format": "int64" },
-    } });
+    response["headers"] = retry_after();
     response
+}
+
+fn retry_after() -> Value {
+    json!({ "Retry-After": {
+        "description": "Seconds to wait, if that is known to help.",
+        "schema": { "type": "integer", "format": "int64" },
+    } })
 }
 
 /// The schema that failures refer to, should no operation have brought it.

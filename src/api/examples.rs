@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::document::each_operation;
 use super::envelope::{ApiError, JSON, success};
 use super::input::FORM;
+use super::page::MAX_LIMIT;
 use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 use crate::error::{AuthProblem, Error, Limit};
 
@@ -26,13 +27,14 @@ const CURSOR: &str = "MDFtODA5MHZ2MzYxaHc4ZGUyamo0aDhwcncx";
 
 /// Writes the examples into a finished document: of the request, of the success, of a failure.
 pub fn add(document: &mut Value) {
+    let schemas = json!({ "components": document["components"].clone() });
     each_operation(document, |path, operation| {
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         add_request(operation, &id);
         if let Some(data) = answer(&id) {
             set(operation, "/responses/200/content/application~1json", success(&data));
         }
-        let failure = failure(operation, path).body();
+        let failure = failure(&schemas, operation, path).body();
         set(operation, "/responses/4XX/content/application~1json", failure);
         let mismatch = ApiError::from(Refusal::IdempotencyMismatch).body();
         set(operation, "/responses/422/content/application~1json", mismatch);
@@ -67,24 +69,36 @@ fn is_flat(body: &Value) -> bool {
 }
 
 /// The failure that a caller of an operation meets first.
-fn failure(operation: &Value, path: &str) -> ApiError {
+fn failure(document: &Value, operation: &Value, path: &str) -> ApiError {
     let missing = |name: &str| ParamProblem { param: name.to_owned(), problem: Problem::Missing };
     if path.starts_with("/push/") || path.ends_with("/preview/") {
         return Refusal::Params(vec![missing("endpoint")]).into();
     }
-    if operation.get("requestBody").is_some() {
-        let field = match path {
-            "/account/invite/{which}/" => "quantity",
-            "/account/password/" | "/account/password/reset/confirm/" => "password",
-            path if path.starts_with("/account/") => "email",
-            _ => "name",
+    if let Some(fields) = fields_of_body(document, operation) {
+        return match fields["required"][0].as_str() {
+            Some(field) => Refusal::Params(vec![missing(field)]).into(),
+            None if fields["properties"].get("name").is_some() => ApiError::field("name", "too_long"),
+            None if fields["properties"].get("quota").is_some() => ApiError::field("quota", "out_of_range"),
+            None => ApiError::field("quantity", "out_of_range"),
         };
-        return ApiError::field(field, "missing");
     }
-    if operation["security"].as_array().is_some_and(|ways| !ways.is_empty()) {
+    if operation["security"].as_array().is_some_and(|ways| !ways.is_empty() && !ways.contains(&json!({}))) {
         return Error::Unauthorized(AuthProblem::Missing).into();
     }
-    Error::NotFound("service").into()
+    match path {
+        list if !list.contains('{') => ApiError::limit_invalid(0, MAX_LIMIT),
+        path if path.starts_with("/preset/") => Error::NotFound("preset").into(),
+        path if path.starts_with("/group/") => Error::NotFound("group").into(),
+        path if path.starts_with("/pusher/") => Error::NotFound("pusher").into(),
+        path if path.starts_with("/account/") => Error::NotFound("confirm_token").into(),
+        _ => Error::NotFound("service").into(),
+    }
+}
+
+/// The schema of an operation's body, if it has one of its own.
+fn fields_of_body<'a>(document: &'a Value, operation: &Value) -> Option<&'a Value> {
+    let schema = operation.pointer("/requestBody/content/application~1json/schema/$ref")?.as_str()?;
+    document.pointer(schema.trim_start_matches('#'))
 }
 
 /// An example of what the operation takes in its body.
@@ -115,7 +129,7 @@ fn request(id: &str) -> Option<Value> {
         "addMember" => json!({ "name": "p3", "base_pusher": "ntfy", "params": { "topic": "disks" } }),
         "changeMember" => json!({ "params": { "title": "<_0> GB left" } }),
         "createToken" => json!({
-            "name": "backup script", "scopes": ["push"], "expires_at": "2027-01-01T00:00:00Z",
+            "name": "backup script", "scopes": ["push"], "expires_at": "2035-01-01T00:00:00Z",
         }),
         "push" | "pushContent" | "previewPush" => json!({ "_title": "/data", "content": "7% left", "delay": 600 }),
         _ => return None,
@@ -209,7 +223,7 @@ fn shared(mut pusher: Value, key: &str) -> Value {
 fn token() -> Value {
     json!({
         "id": TOKEN, "name": "backup script", "scopes": ["push"], "created_at": MADE_AT, "last_used_at": DUE_AT,
-        "expires_at": "2027-01-01T00:00:00.000Z",
+        "expires_at": "2035-01-01T00:00:00.000Z",
     })
 }
 

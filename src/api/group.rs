@@ -250,7 +250,7 @@ impl GroupApi {
     ) -> Result<Reply<GroupView>, ApiError> {
         let ChangeGroup { name, pushers, param_map: map, redefine_content, strategy, protected } = change.0;
         let map = map.map(param_map).transpose()?;
-        edit_group(&engine, auth, id.0, |before| {
+        let changed = edit_group(&engine, auth, id.0, |before| {
             Ok(Group {
                 name: name.unwrap_or(before.name),
                 pushers: pushers.map_or(before.pushers, |all| all.into_iter().map(Member::from).collect()),
@@ -264,8 +264,8 @@ impl GroupApi {
                 protected: protected.unwrap_or(before.protected),
                 ..before
             })
-        })
-        .await
+        });
+        group_view(changed.await?)
     }
 
     /// Delete a Group
@@ -301,9 +301,9 @@ impl GroupApi {
         id: Path<String>,
         member: Input<MemberView>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        edit_group(&engine, auth, id.0, |mut group| {
+        edit_member(&engine, auth, id.0, |group| {
             group.pushers.push(member.0.into());
-            Ok(group)
+            Ok(group.pushers.len() - 1)
         })
         .await
     }
@@ -322,9 +322,9 @@ impl GroupApi {
         name: Path<String>,
         change: Input<ChangeMember>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        edit_group(&engine, auth, id.0, |mut group| {
-            let member = group.pushers.iter_mut().find(|member| member.name == name.0);
-            let member = member.ok_or(Error::NotFound("member"))?;
+        edit_member(&engine, auth, id.0, |group| {
+            let at = group.pushers.iter().position(|member| member.name == name.0).ok_or(Error::NotFound("member"))?;
+            let member = &mut group.pushers[at];
             let ChangeMember { name, base_pusher, params } = change.0;
             if let Some(name) = name {
                 member.name = name;
@@ -335,7 +335,7 @@ impl GroupApi {
             if let Some(params) = params {
                 member.params = params.0;
             }
-            Ok(group)
+            Ok(at)
         })
         .await
     }
@@ -353,12 +353,31 @@ impl GroupApi {
         /// The member's name.
         name: Path<String>,
     ) -> Result<Reply<GroupView>, ApiError> {
-        edit_group(&engine, auth, id.0, |mut group| {
+        let changed = edit_group(&engine, auth, id.0, |mut group| {
             let at = group.pushers.iter().position(|member| member.name == name.0);
             group.pushers.remove(at.ok_or(Error::NotFound("member"))?);
             Ok(group)
-        })
-        .await
+        });
+        group_view(changed.await?)
+    }
+}
+
+/// Changes one member of a Group, whose place `change` answers. What is wrong with it is told as the request calls it.
+async fn edit_member(
+    engine: &Engine,
+    auth: Auth,
+    id: String,
+    change: impl FnOnce(&mut Group) -> Outcome<usize>,
+) -> Result<Reply<GroupView>, ApiError> {
+    let mut prefixes = None;
+    let edited = edit_group(engine, auth, id, |mut group| {
+        let at = change(&mut group)?;
+        prefixes = Some([format!("pushers.{at}."), format!("{}.", group.pushers[at].name)]);
+        Ok(group)
+    });
+    match (edited.await, prefixes) {
+        (Err(Error::Refused(refusal)), Some(prefixes)) => Err(refusal.without(&prefixes).into()),
+        (edited, _) => group_view(edited?),
     }
 }
 
@@ -367,15 +386,14 @@ async fn edit_group(
     auth: Auth,
     id: String,
     change: impl FnOnce(Group) -> Outcome<Group>,
-) -> Result<Reply<GroupView>, ApiError> {
-    let caller = auth.caller()?;
+) -> Outcome<StoredPusher> {
+    let caller = auth.known()?;
     let now = engine.clock.now();
-    let changed = edit::change(engine, &caller, &PusherId::new(id), |pusher| {
+    edit::change(engine, &caller, &PusherId::new(id), |pusher| {
         let StoredPusher::Group(before) = pusher else { return Err(Error::NotFound("group")) };
         Ok(StoredPusher::Group(Group { updated_at: now, ..change(before)? }))
     })
-    .await?;
-    group_view(changed)
+    .await
 }
 
 /// A Group as an answer.

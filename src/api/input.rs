@@ -83,7 +83,13 @@ fn parse<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<T, ApiError> 
     if !faults.is_empty() {
         return Err(Refusal::Params(faults).into());
     }
-    T::parse_from_json(Some(value)).map_err(|cause| explain(cause.message()))
+    T::parse_from_json(Some(value.clone())).map_err(|cause| match unknown(cause.message()) {
+        Some(name) => {
+            let place = place_of_unknown(&registry, &T::schema_ref(), &value, "", name);
+            ApiError::field(place.as_deref().unwrap_or(name), "unknown")
+        }
+        None => ApiError::param("body", false),
+    })
 }
 
 /// The body as JSON; no body is an object without fields.
@@ -106,17 +112,23 @@ fn from_form(pairs: Vec<(String, String)>, schema: Option<&MetaSchema>) -> Value
     for (name, text) in pairs {
         let declared = schema.and_then(|schema| property(schema, &name)).map_or("", type_of);
         match (declared, object.get_mut(&name)) {
-            ("array", Some(Value::Array(items))) => items.push(Value::String(text)),
-            ("array", _) => {
-                let items = text.split(',').map(|item| Value::String(item.trim().to_owned())).collect();
-                object.insert(name, Value::Array(items));
-            }
+            ("array", Some(Value::Array(items))) => items.extend(items_of(&text)),
+            ("array", _) => drop(object.insert(name, Value::Array(items_of(&text)))),
             (declared, _) => {
                 object.insert(name, from_text(declared, text));
             }
         }
     }
     Value::Object(object)
+}
+
+/// What a list in a form holds: written as JSON, whole or one item after the other, or as texts between commas.
+fn items_of(text: &str) -> Vec<Value> {
+    match serde_json::from_str(text) {
+        Ok(Value::Array(items)) => items,
+        Ok(object @ Value::Object(_)) => vec![object],
+        _ => text.split(',').map(|item| Value::String(item.trim().to_owned())).collect(),
+    }
 }
 
 fn from_text(declared: &str, text: String) -> Value {
@@ -140,24 +152,52 @@ fn type_of(schema: &MetaSchemaRef) -> &'static str {
     }
 }
 
-/// What the schema does not tell: a field that is not known.
-fn explain(text: &str) -> ApiError {
-    let unknown = text.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
-    match unknown {
-        Some(field) => ApiError::field(field, "unknown"),
-        None => ApiError::param("body", false),
+/// The field that the parser does not know; its schema does not tell.
+fn unknown(text: &str) -> Option<&str> {
+    text.split("unknown field `").nth(1)?.split('`').next()
+}
+
+/// Where this field stands that no schema has.
+fn place_of_unknown(
+    registry: &Registry,
+    schema: &MetaSchemaRef,
+    value: &Value,
+    path: &str,
+    name: &str,
+) -> Option<String> {
+    let schema = resolved(registry, schema)?;
+    match value {
+        Value::Array(values) => {
+            let items = schema.items.as_ref()?;
+            let mut each = values.iter().enumerate();
+            each.find_map(|(n, value)| place_of_unknown(registry, items, value, &below(path, &n.to_string()), name))
+        }
+        // One whose members may have any name has no properties.
+        Value::Object(object) if !schema.properties.is_empty() => {
+            let known = |key: &str| schema.properties.iter().find(|(known, _)| *known == key);
+            object.iter().find_map(|(key, value)| match known(key) {
+                None => (key == name).then(|| below(path, key)),
+                Some((_, property)) => place_of_unknown(registry, property, value, &below(path, key), name),
+            })
+        }
+        _ => None,
     }
+}
+
+fn resolved<'a>(registry: &'a Registry, schema: &'a MetaSchemaRef) -> Option<&'a MetaSchema> {
+    match schema {
+        MetaSchemaRef::Inline(schema) => Some(schema),
+        MetaSchemaRef::Reference(name) => registry.schemas.get(name),
+    }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Finds the fields at fault.
 fn walk(registry: &Registry, schema: &MetaSchemaRef, value: &Value, path: &str, faults: &mut Vec<ParamProblem>) {
-    let schema = match schema {
-        MetaSchemaRef::Inline(schema) => schema.as_ref(),
-        MetaSchemaRef::Reference(name) => match registry.schemas.get(name) {
-            Some(schema) => schema,
-            None => return,
-        },
-    };
+    let Some(schema) = resolved(registry, schema) else { return };
     if faults.len() >= MAX_FAULTS {
         return;
     }
@@ -169,20 +209,19 @@ fn walk(registry: &Registry, schema: &MetaSchemaRef, value: &Value, path: &str, 
         faults.push(ParamProblem { param, problem });
         return;
     }
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     if let (Some(items), Value::Array(values)) = (&schema.items, value) {
         for (n, value) in values.iter().enumerate() {
-            walk(registry, items, value, &below(&n.to_string()), faults);
+            walk(registry, items, value, &below(path, &n.to_string()), faults);
         }
     }
     if let Value::Object(object) = value {
         for (name, property) in &schema.properties {
             match object.get(*name) {
                 None | Some(Value::Null) if schema.required.contains(name) => {
-                    faults.push(ParamProblem { param: below(name), problem: Problem::Missing });
+                    faults.push(ParamProblem { param: below(path, name), problem: Problem::Missing });
                 }
                 None | Some(Value::Null) => {}
-                Some(value) => walk(registry, property, value, &below(name), faults),
+                Some(value) => walk(registry, property, value, &below(path, name), faults),
             }
         }
     }

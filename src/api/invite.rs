@@ -130,7 +130,7 @@ impl InviteApi {
             None => None,
         };
         let wish = Wish { quantity, times, email_key, valid_time, source };
-        let kind = InviteKind::parse(&which.0).ok_or_else(|| ApiError::field("type", "unknown"))?;
+        let kind = InviteKind::parse(&which.0).ok_or_else(|| ApiError::field("which", "unknown"))?;
         let made = match kind {
             InviteKind::Auto => invite::auto(&engine, wish, recaptcha_response.as_deref(), origin(request)).await?,
             InviteKind::Referer | InviteKind::Admin => {

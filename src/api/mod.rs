@@ -31,6 +31,7 @@ pub mod preset;
 pub mod push;
 pub mod pusher;
 pub mod revoke;
+pub mod schemas;
 pub mod scopes;
 pub mod service;
 pub mod session;
@@ -73,7 +74,7 @@ pub enum Tag {
 
 /// What a reader of the document must know before the first call.
 const ABOUT: &str = "A push server: one HTTP call becomes messages on any channel.\n\n\
-    Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says. Every answer is \
+    Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says; in a form, lists and objects are written as JSON. Every answer is \
     `{success, code, message, data}`: `code` is `0` or a stable word that says what went wrong, `message` is for people \
     and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
     `Authorization: Bearer`, into `X-Api-Key`, or into the parameter `_token`; so does an API token from \
@@ -107,6 +108,7 @@ fn operations() -> OpenApiService<impl OpenApi + 'static, ()> {
 pub fn document() -> Value {
     // poem-openapi writes JSON; if it did not, the document test would fail.
     let mut document = document::finish(document::read(&operations().spec()).unwrap_or_default());
+    schemas::add(&mut document);
     scopes::add(&mut document);
     examples::add(&mut document);
     document

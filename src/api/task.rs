@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::flow::{Caller, Engine, revoke};
 use crate::store::{Attempt, TaskFilter, TaskRecord};
 
-/// A state to list by.
+/// Where a task stands.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum State {

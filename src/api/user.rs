@@ -21,7 +21,7 @@ use crate::flow::users::{self, UserChange};
 use crate::store::{UserFilter, UserRecord};
 
 /// Most tasks a day that can be set.
-const MOST_QUOTA: i64 = 1_000_000_000;
+pub const MOST_QUOTA: i64 = 1_000_000_000;
 
 /// What an account may do beyond its own affairs.
 #[derive(Debug, Clone, Copy, Enum)]

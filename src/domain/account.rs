@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Longest mail address, in bytes.
 const MAX_EMAIL: usize = 254;
 /// Fewest and most characters of a password.
-const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
+pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
 /// How long an account waits to be confirmed: a day.
 pub const CONFIRM_MS: i64 = 86_400_000;

@@ -17,7 +17,7 @@ pub const MOST_OPEN: i64 = 100;
 /// How long a code of the kind `auto` lasts, in seconds: as long as an account waits to be confirmed.
 const AUTO_SECONDS: i64 = CONFIRM_MS / 1000;
 /// Longest `source`, in characters.
-const MOST_SOURCE: usize = 64;
+pub const MOST_SOURCE: usize = 64;
 
 /// Letters of a code: none that is taken for another (no I, L, O, U).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

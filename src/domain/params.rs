@@ -44,6 +44,20 @@ pub enum ParamType {
 }
 
 impl ParamType {
+    /// Every type.
+    pub const ALL: [Self; 10] = [
+        Self::String,
+        Self::Text,
+        Self::Integer,
+        Self::Number,
+        Self::Boolean,
+        Self::Enum,
+        Self::List,
+        Self::Object,
+        Self::Url,
+        Self::Email,
+    ];
+
     /// The word for it in definitions and in the API.
     pub fn as_str(self) -> &'static str {
         match self {

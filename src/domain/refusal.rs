@@ -194,6 +194,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same, with the first of these beginnings that a field or parameter has taken off its name.
+    #[must_use]
+    pub fn without(mut self, prefixes: &[String]) -> Self {
+        let strip = |name: &mut String| {
+            if let Some(rest) = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix.as_str())) {
+                *name = rest.to_owned();
+            }
+        };
+        match &mut self {
+            Self::Params(params) => params.iter_mut().for_each(|problem| strip(&mut problem.param)),
+            Self::Fields { fields, params } => {
+                fields.iter_mut().for_each(|fault| strip(&mut fault.field));
+                params.iter_mut().for_each(|problem| strip(&mut problem.param));
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// One field is not acceptable, for this reason: a stable word (`empty`, `too_long`, `unknown` …).
     pub fn field(field: impl Into<String>, reason: &'static str) -> Self {
         Self::Fields { fields: vec![FieldFault { field: field.into(), reason }], params: Vec::new() }

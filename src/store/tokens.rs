@@ -47,10 +47,7 @@ impl Tx {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn token_holder(
-        &mut self,
-        hash: &TokenHash,
-    ) -> Result<Option<(Account, Timestamp, Timestamp)>> {
+    pub async fn token_holder(&mut self, hash: &TokenHash) -> Result<Option<(Account, Timestamp, Timestamp)>> {
         let found: Option<(String, i64, i64)> = on!(self, conn => sqlx::query_as(
             "SELECT account_id, last_used_at, expires_at FROM token WHERE hash = $1")
             .bind(hash.0.clone()).fetch_optional(conn).await)?;

@@ -16,6 +16,8 @@ both!(
     member_names_are_unique_and_plain,
     missing_fields_are_all_told,
     wrong_types_are_told_by_field,
+    a_group_can_be_made_with_a_form,
+    what_is_wrong_with_one_member_is_told_as_its_request_calls_it,
     names_that_nobody_knows_are_refused,
     a_map_that_does_not_fit_says_why,
     redefine_content_can_be_dotted_if_the_member_is_there,
@@ -236,12 +238,38 @@ async fn wrong_types_are_told_by_field() {
     assert_eq!(answer.faults(), [("params", "param_invalid")]);
 }
 
+async fn a_group_can_be_made_with_a_form() {
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
+    let (_world, ann, _) = pair().await;
+    let [one, two] =
+        [r#"{"name":"a","base_pusher":"webhook"}"#, r#"{"name":"b","base_pusher":"ntfy","params":{"topic":"x"}}"#];
+    for pushers in [format!("pushers=[{one},{two}]"), format!("pushers={one}&pushers={two}")] {
+        let form = format!("name=g&strategy=fallback&param_map={{\"c\":[\"a.content\"]}}&{pushers}");
+        let answer = ann.send("POST", "/group/", FORM, form.as_bytes()).await;
+        let group = answer.data();
+        let names: Vec<&Value> = group["pushers"].as_array().unwrap().iter().map(|member| &member["name"]).collect();
+        assert_eq!((json!(names), &group["strategy"]), (json!(["a", "b"]), &json!("fallback")), "{form}");
+        assert_eq!(group["pushers"][1]["params"], json!({ "topic": "x" }));
+    }
+    let answer = ann.send("POST", "/group/", FORM, b"name=g&pushers=a,b").await;
+    assert_eq!(answer.faults(), [("pushers.0", "param_invalid"), ("pushers.1", "param_invalid")]);
+}
+
+async fn what_is_wrong_with_one_member_is_told_as_its_request_calls_it() {
+    let (_world, ann, path) = pair().await;
+    let wrong = json!({ "name": "A b", "base_pusher": "webhook", "params": { "_token": "x" } });
+    let answer = ann.post(&format!("{path}pusher/"), wrong.clone()).await;
+    assert_eq!(answer.faults(), [("name", "bad_name"), ("_token", "param_invalid")]);
+    let answer = ann.patch(&format!("{path}pusher/p2/"), wrong).await;
+    assert_eq!(answer.faults(), [("name", "bad_name"), ("_token", "param_invalid")]);
+}
+
 async fn names_that_nobody_knows_are_refused() {
     let (_world, ann, path) = pair().await;
     for (fields, unknown) in [
         (json!({ "members": [] }), "members"),
         (json!({ "id": "x" }), "id"),
-        (json!({ "pushers": [{ "name": "a", "base_pusher": "webhook", "parms": {} }] }), "parms"),
+        (json!({ "pushers": [{ "name": "a", "base_pusher": "webhook", "parms": {} }] }), "pushers.0.parms"),
     ] {
         assert_eq!(refused_alike(&ann, &path, &fields).await.faults(), [(unknown, "unknown")], "{fields}");
     }

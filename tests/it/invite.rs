@@ -94,7 +94,7 @@ async fn who_may_make_which() {
         assert_eq!(nobody.post(path, json!({})).await.refusal(), (401, "token_missing"));
     }
     assert_eq!(codes(&admin.post(REFERER, json!({})).await).len(), 1);
-    assert_eq!(admin.post("/account/invite/other/", json!({})).await.faults(), [("type", "unknown")]);
+    assert_eq!(admin.post("/account/invite/other/", json!({})).await.faults(), [("which", "unknown")]);
 }
 
 async fn anybody_gets_a_code_for_their_address_where_registration_is_open() {

@@ -23,7 +23,8 @@ async fn a_changed_password_ends_the_other_sessions() {
     let elsewhere = house.login(ANN, PASSWORD).await.unwrap();
     let script = ann.with_scopes(&["read"]).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "password": new });
-    for (old, new, fault) in [(OTHER, OTHER, ("old_password", "wrong")), (PASSWORD, "short", ("password", "too_short"))] {
+    for (old, new, fault) in [(OTHER, OTHER, ("old_password", "wrong")), (PASSWORD, "short", ("password", "too_short"))]
+    {
         assert_eq!(ann.patch("/account/password/", change(old, new)).await.faults(), [fault]);
     }
     let changed = ann.patch("/account/password/", change(PASSWORD, OTHER)).await;

@@ -101,7 +101,7 @@ async fn a_stolen_session_does_not_try_passwords_without_end() {
     let session = session(&nobody, "a").await;
     let guess = json!({ "old_password": "wrong password", "password": "another password" });
     for _ in 0..5 {
-        assert_eq!(session.patch("/account/password/", guess.clone()).await.faults(), [("password", "wrong")]);
+        assert_eq!(session.patch("/account/password/", guess.clone()).await.faults(), [("old_password", "wrong")]);
     }
     assert_eq!(session.patch("/account/password/", guess).await.refusal(), (429, "too_many_attempts"));
     let leave = json!({ "password": PASSWORD });
