@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
 
 use super::rows::from_row;
+use super::trouble::in_time;
 use super::{NewKey, Recorded, Store, Tx, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::task::TaskState;
@@ -209,11 +210,28 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn revoke_task(&mut self, id: &TaskId, now: Timestamp) -> Result<bool> {
+        if self.revoke_now(id, now).await? {
+            return Ok(true);
+        }
+        // An attempt may have failed in this moment, and left the task waiting for the next one.
+        Ok(self.hold(id).await? && self.revoke_now(id, now).await?)
+    }
+
+    async fn revoke_now(&mut self, id: &TaskId, now: Timestamp) -> Result<bool> {
         let revoked = on!(self, conn => sqlx::query(
             "UPDATE task SET state = 'revoked', finished_at = $1 WHERE id = $2 AND state IN ('waiting', 'held')")
             .bind(now.0).bind(id.as_str().to_owned())
             .execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(revoked == 1)
+    }
+
+    /// Has nobody else change a task until this transaction ends; whether anybody could have meanwhile. The fork: on
+    /// SQLite there is one writer at a time.
+    async fn hold(&mut self, id: &TaskId) -> Result<bool> {
+        let Self::Postgres(tx) = self else { return Ok(false) };
+        let held = sqlx::query("SELECT 1 FROM task WHERE id = $1 FOR UPDATE").bind(id.as_str().to_owned());
+        in_time(held.execute(&mut **tx)).await?;
+        Ok(true)
     }
 
     /// Ends the held steps of a push as skipped, and those after `done` that wait: steps that were started because that

@@ -27,6 +27,7 @@ both!(
     an_attempt_that_died_with_its_server_takes_nothing_from_the_back_off,
     what_is_handed_back_counts_as_never_claimed,
     a_dead_workers_task_is_taken_over_when_its_lease_ends,
+    a_clock_that_is_put_forward_ends_no_lease,
     a_worker_that_lost_its_lease_changes_nothing,
     a_task_that_another_worker_holds_cannot_be_claimed_or_revoked,
     one_account_leaves_room_for_others,
@@ -200,13 +201,30 @@ async fn what_is_handed_back_counts_as_never_claimed() {
 
 async fn a_dead_workers_task_is_taken_over_when_its_lease_ends() {
     let scene = Scene::start().await;
-    let claimed = claimed_by_the_dead(&scene, 20_000).await;
+    let claimed = claimed_by_the_dead(&scene, 3_000).await;
     let store = &scene.world.engine().store;
     assert_eq!(store.take_over(scene.world.clock.now()).await.unwrap(), 0, "the lease holds");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while scene.world.tasks().await[0].state != TaskState::Waiting {
+        assert!(Instant::now() < deadline, "nobody took it over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     scene.world.forward(HOUR);
     assert_eq!(scene.state(claimed.id.as_str()).await, "succeeded");
     scene.sink.only_request();
     assert_eq!(outcomes(&scene.ann.task(claimed.id.as_str()).await), ["interrupted", "sent"]);
+}
+
+async fn a_clock_that_is_put_forward_ends_no_lease() {
+    let scene = Scene::of(World::builder().attempt_timeout(Duration::from_secs(15))).await;
+    // Longer than it takes until leases are looked at.
+    scene.sink.script(vec![Play::status(200).after(Duration::from_millis(6500))]);
+    let task = scene.task(json!({ "content": "c" })).await;
+    scene.sink.next().await;
+    scene.world.forward(HOUR);
+    assert_eq!(scene.state(&task).await, "succeeded");
+    scene.sink.only_request();
+    assert_eq!(outcomes(&scene.ann.task(&task).await), ["sent"]);
 }
 
 /// How the dead worker would have its attempt recorded.

@@ -29,6 +29,7 @@ both!(
     steps_of_many_pushes_end_together_and_each_starts_its_own_next,
     a_held_step_keeps_a_later_time_of_its_own,
     only_what_waits_is_revoked,
+    what_comes_to_wait_in_this_moment_is_revoked,
     only_what_failed_is_retried,
     revocable_tasks_are_found_by_owner_and_pusher,
 );
@@ -391,6 +392,26 @@ async fn only_what_waits_is_revoked() {
     base.store.finish("w", &[finish(&running, FinishState::Succeeded)]).await.unwrap();
     assert!(!revoke(&base, &running.id).await);
     assert!(!revoke(&base, &TaskId::new("nowhere")).await);
+}
+
+async fn what_comes_to_wait_in_this_moment_is_revoked() {
+    let base = base(vec![task(1, 0, "a")]).await;
+    let claimed = claim_one(&base, "w", "a").await;
+    base.store.finish("w", &[finish(&claimed, failed())]).await.unwrap();
+    let mut waking = base.write().await;
+    assert!(waking.retry_task(&claimed.id, Timestamp(900)).await.unwrap());
+    let (store, id) = (base.store.clone(), claimed.id.clone());
+    let revoking = tokio::spawn(async move {
+        let mut tx = store.write().await.unwrap();
+        let revoked = tx.revoke_task(&id, NOW).await.unwrap();
+        let state = tx.task(&id).await.unwrap().unwrap().state;
+        tx.commit().await.unwrap();
+        (revoked, state)
+    });
+    // Enough for it to come upon the change that is not committed.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    waking.commit().await.unwrap();
+    assert_eq!(revoking.await.unwrap(), (true, TaskState::Revoked));
 }
 
 async fn only_what_failed_is_retried() {
