@@ -270,7 +270,6 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
     let (allow, own_relay) = (reachable(config)?, own_relay(config)?);
     let mail = own_relay.as_ref().map(|relay| joining::own_mail(config, relay));
     let sender = Sender::new(SenderConfig {
-        own_relay,
         own_hosts: joining::own_hosts(config),
         allow,
         connect_timeout: config.delivery.connect_timeout(),

@@ -34,6 +34,9 @@ pub struct Relay {
     pub security: MailSecurity,
     /// Name and password, if the relay asks for them.
     pub credentials: Option<(String, String)>,
+    /// The operator's, for the server's own mails: it may stand where nobody else's mails go. What a user writes never
+    /// makes one.
+    pub own: bool,
 }
 
 /// A finished mail.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::login::still;
 use super::pushers::{as_pusher, owner, standing};
 use super::revoke::revoke_tasks_of;
 use super::{Caller, Engine};
@@ -18,6 +19,13 @@ use crate::store::{PusherKind, StoredPusher, Tx};
 /// can edit.
 const MOST_DEPENDENTS: i64 = 1000;
 
+/// Begins to change Pushers for a caller who still may.
+async fn begin(engine: &Engine, caller: &Caller) -> Result<Tx> {
+    let mut tx = engine.store.edit().await?;
+    still(engine, &mut tx, caller).await?;
+    Ok(tx)
+}
+
 /// Checks and stores a new Pusher.
 ///
 /// # Errors
@@ -25,7 +33,7 @@ const MOST_DEPENDENTS: i64 = 1000;
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
-    let mut tx = engine.store.edit().await?;
+    let mut tx = begin(engine, caller).await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
     check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
@@ -45,7 +53,7 @@ pub async fn change(
     edit: impl FnOnce(StoredPusher) -> Result<StoredPusher>,
 ) -> Result<StoredPusher> {
     // One transaction from reading to writing: two changes at once cannot undo each other.
-    let mut tx = engine.store.edit().await?;
+    let mut tx = begin(engine, caller).await?;
     let before = allowed(engine, &mut tx, caller, Action::Change, id).await?;
     let after = edit(before.clone())?;
     check_fields(&after)?;
@@ -72,7 +80,7 @@ pub async fn share(
     kind: PusherKind,
     now: Timestamp,
 ) -> Result<StoredPusher> {
-    let mut tx = engine.store.edit().await?;
+    let mut tx = begin(engine, caller).await?;
     let mut pusher = allowed(engine, &mut tx, caller, Action::Share, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));
@@ -101,7 +109,7 @@ pub async fn share(
 /// If it is not there, the caller may not delete it, or others build on it.
 pub async fn remove(engine: &Engine, caller: &Caller, id: &PusherId, kind: PusherKind, force: bool) -> Result<usize> {
     let is_admin = caller.account.is_admin();
-    let mut tx = engine.store.edit().await?;
+    let mut tx = begin(engine, caller).await?;
     let pusher = allowed(engine, &mut tx, caller, Action::Delete, id).await?;
     if pusher.kind() != kind {
         return Err(Error::NotFound(kind.as_str()));

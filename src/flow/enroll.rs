@@ -60,6 +60,9 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     }
     let (key, code) = read_sign_up(&wish.email, &wish.password, &wish.code)?;
     check_code(engine, &code, &key).await?;
+    // With two passwords for one address that is not proved, neither is anybody's.
+    let known = login::is_password_of(engine, &key, &wish.password).await?;
+    let void = if known { None } else { Some(login::nobodys_hash().await?) };
     let turn = Turn::wait().await?;
     let now = engine.clock.now();
     if check_code(engine, &code, &key).await? == InviteKind::Auto {
@@ -68,7 +71,7 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     }
     let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
-    let (kind, is_new) = enter(&mut tx, &code, &key, hash, now, visitor.origin).await?;
+    let (kind, is_new) = enter(&mut tx, (&code, &key), (hash, void), now, visitor.origin).await?;
     let mut mail = None;
     // The first mail to a new account always goes out; the code bounds how many there are.
     if engine.mail.is_some() && (is_new || engine.door.may_mail(kind.as_str(), &key, now)) {
@@ -85,9 +88,8 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
 /// Writes what a sign-up changes; which mail follows, and whether the account is new.
 async fn enter(
     tx: &mut Tx,
-    code: &str,
-    key: &str,
-    hash: String,
+    (code, key): (&str, &str),
+    (hash, void): (String, Option<String>),
     now: Timestamp,
     origin: Option<IpAddr>,
 ) -> Result<(LetterKind, bool)> {
@@ -100,8 +102,11 @@ async fn enter(
         Some(account) if account.confirmed => Ok((LetterKind::Exists, false)),
         Some(account) => {
             // The link in each mail brings the password into force that was given for that mail: whoever signs up
-            // somebody else's address beforehand does not get into the account that its owner confirms.
-            tx.set_password_of(&account.id, &hash).await?;
+            // somebody else's address, before or after, does not get into the account that its owner confirms. Without
+            // such a link nobody can tell whose password is right: one is set by mail then, or by the operator.
+            if let Some(void) = void {
+                tx.set_password_of(&account.id, &void).await?;
+            }
             Ok((LetterKind::Confirm { password_hash: Some(hash) }, false))
         }
         None => {
@@ -201,6 +206,8 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
             if !tx.set_email(&found.account, found.email.as_deref().unwrap_or_default()).await? {
                 return Err(Refusal::field("email", "taken").into());
             }
+            // What was sent to the old address, or asked for with it, leads nowhere any more.
+            tx.drop_mail_tokens(&found.account).await?;
             tx.audit(&event(AuditAction::AccountChanged).to_account(&found.account, "email")).await?;
         }
         MailPurpose::Reset => return Err(unknown()),
@@ -280,7 +287,7 @@ pub async fn change_email(
     language: Language,
     visitor: &Visitor,
 ) -> Result<()> {
-    login::prove(engine, caller, ("password", password), visitor).await?;
-    let kind = LetterKind::Change { account: caller.account.id.clone() };
+    let proof = login::prove(engine, caller, ("password", password), visitor).await?;
+    let kind = LetterKind::Change { account: caller.account.id.clone(), password_hash: Some(proof.into_hash()) };
     send_letter(engine, kind, email, language, visitor).await
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::audit::{event_at, operator, somebody};
+use super::login::still;
 use super::{Caller, Engine};
 use crate::domain::account::Registration;
 use crate::domain::audit::{AuditAction, Who};
@@ -66,6 +67,7 @@ pub async fn by_account(engine: &Engine, caller: &Caller, kind: InviteKind, wish
     let batch = wish.grant(kind, now)?;
     let account = &caller.account;
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
     if !account.is_admin() {
         let open = tx.count_open_invites(&account.id, now).await?;
         if open + i64::from(batch.quantity) > MOST_OPEN {
@@ -97,6 +99,7 @@ pub async fn withdraw(engine: &Engine, caller: &Caller, code: &str) -> Result<()
     let unknown = || Error::NotFound("invite");
     let own = (!caller.account.is_admin()).then_some(&caller.account.id);
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
     let invite = tx.invite(code).await?.ok_or_else(unknown)?;
     if !tx.delete_invite(code, own).await? {
         return Err(unknown());

@@ -21,7 +21,7 @@ use crate::domain::id::{AccountId, time_ordered, unguessable};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthProblem, Error, Result};
-use crate::store::{NewAccount, TokenHash};
+use crate::store::{NewAccount, TokenHash, Tx};
 
 /// A session ends when it has not been used for so long: 30 days.
 const IDLE_MS: i64 = 30 * 86_400_000;
@@ -62,18 +62,18 @@ pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visit
         Some((account, hash)) => (Some(account), hash),
         None => (None, nobodys_hash().await?),
     };
-    let right = verify(password.to_owned(), hash).await?;
+    let right = verify(password.to_owned(), hash.clone()).await?;
     if right && is_registered {
         engine.door.password_right(counted, visitor, engine.clock.now());
     }
     let known = account.as_ref().map(|account| account.id.clone());
-    let token = match account.filter(|account| right && account.confirmed && !account.disabled) {
-        Some(account) => Some(begin_session(engine, account.id, visitor).await?),
-        None => {
-            record_failure(engine, known.as_ref(), visitor.origin).await?;
-            None
-        }
+    let token = match account.filter(|_| right) {
+        Some(account) => begin_session(engine, account.id, &Proof(hash), visitor).await?,
+        None => None,
     };
+    if token.is_none() {
+        record_failure(engine, known.as_ref(), visitor.origin).await?;
+    }
     Ok(Login { is_registered, token })
 }
 
@@ -85,6 +85,27 @@ async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Op
     tx.commit().await
 }
 
+/// That somebody knew a password, by the hash that it was held against. It takes a while to come by; whoever acts on it
+/// makes sure that the password is still the same.
+#[derive(Debug, Clone)]
+pub struct Proof(String);
+
+impl Proof {
+    /// Whether it still holds, which it does until the transaction ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn holds(&self, tx: &mut Tx, account: &AccountId) -> Result<bool> {
+        tx.alone_with_account(account).await?;
+        Ok(tx.password_hash_of(account).await?.as_ref() == Some(&self.0))
+    }
+
+    /// The hash.
+    pub fn into_hash(self) -> String {
+        self.0
+    }
+}
+
 /// Has the caller, who has a session, prove that they know their password, which stands in this field.
 ///
 /// # Errors
@@ -94,7 +115,7 @@ pub async fn prove(
     caller: &Caller,
     (field, password): (&str, String),
     visitor: &Visitor,
-) -> Result<()> {
+) -> Result<Proof> {
     let key = email_key(&caller.account.email).unwrap_or_default();
     let mut tx = engine.store.read().await?;
     if tx.session_of(&caller.token).await?.is_none() {
@@ -104,11 +125,22 @@ pub async fn prove(
     drop(tx);
     let (_, hash) = found.ok_or(AuthProblem::Invalid)?;
     engine.door.try_password(&key, visitor, engine.clock.now())?;
-    if !verify(password, hash).await? {
+    if !verify(password, hash.clone()).await? {
         return Err(Refusal::field(field, "wrong").into());
     }
     engine.door.password_right(&key, visitor, engine.clock.now());
-    Ok(())
+    Ok(Proof(hash))
+}
+
+/// Makes sure, in the transaction that acts for a caller, that the token still stands and its holder still is what they
+/// were when the request came: both may have ended while its body came in, or beside it.
+///
+/// # Errors
+/// `Unauthorized` if the token or the account has ended; `Forbidden` if the role is another one.
+pub async fn still(engine: &Engine, tx: &mut Tx, caller: &Caller) -> Result<()> {
+    tx.alone_with_account(&caller.account.id).await?;
+    let holder = holder(tx, caller.api_token.is_some(), &caller.token, engine.clock.now()).await?;
+    if holder.account.role == caller.account.role { Ok(()) } else { Err(Error::Forbidden) }
 }
 
 /// The caller that a token proves, if it stands.
@@ -147,7 +179,14 @@ async fn touch(engine: &Engine, holder: &Holder, hash: &TokenHash, now: Timestam
 async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp) -> Result<Arc<Holder>> {
     let read_at_change = engine.callers.changes();
     let mut tx = engine.store.read().await?;
-    let found = if token.starts_with(tokens::PREFIX) {
+    let holder = Arc::new(holder(&mut tx, token.starts_with(tokens::PREFIX), hash, now).await?);
+    engine.callers.keep(hash, &holder, read_at_change);
+    Ok(holder)
+}
+
+/// Who holds an API token, or a session's, that stands.
+async fn holder(tx: &mut Tx, is_api_token: bool, hash: &TokenHash, now: Timestamp) -> Result<Holder> {
+    let found = if is_api_token {
         tx.api_token_holder(hash).await?.map(|(account, token)| Holder {
             account,
             last_used_at: token.last_used_at,
@@ -163,11 +202,10 @@ async fn look_up(engine: &Engine, token: &str, hash: &TokenHash, now: Timestamp)
         })
     };
     let stands = |holder: &Holder| holder.account.confirmed && !holder.account.disabled;
-    let holder = Arc::new(found.filter(stands).ok_or(AuthProblem::Invalid)?);
+    let holder = found.filter(stands).ok_or(AuthProblem::Invalid)?;
     if holder.expires_at.is_some_and(|end| end <= now) {
         return Err(AuthProblem::Expired.into());
     }
-    engine.callers.keep(hash, &holder, read_at_change);
     Ok(holder)
 }
 
@@ -213,6 +251,7 @@ pub async fn set_password(store: &crate::store::Store, now: Timestamp, email: &s
     let password_hash = hash(password).await?;
     let mut tx = store.write().await?;
     let Some((account, _)) = tx.account_by_email(&key).await? else { return Ok(false) };
+    tx.alone_with_account(&account.id).await?;
     tx.set_password_of(&account.id, &password_hash).await?;
     let event = event_at(now, &operator(), AuditAction::PasswordReset);
     tx.audit(&event.to_account(&account.id, "")).await?;
@@ -227,18 +266,23 @@ pub fn new_secret() -> String {
     URL_SAFE_NO_PAD.encode(secret)
 }
 
-async fn begin_session(engine: &Engine, holder: AccountId, visitor: &Visitor) -> Result<String> {
+/// Begins a session, unless its holder is shut out or has another password by now.
+async fn begin_session(engine: &Engine, holder: AccountId, proof: &Proof, visitor: &Visitor) -> Result<Option<String>> {
     let token = format!("ff_{}", new_secret());
     let now = engine.clock.now();
     let agent = visitor.user_agent.as_ref();
     let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect::<String>());
     let hash = TokenHash::of(&token);
     let mut tx = engine.store.write().await?;
+    let holds = proof.holds(&mut tx, &holder).await?;
+    if !holds || tx.account(&holder).await?.is_none_or(|account| !account.confirmed || account.disabled) {
+        return Ok(None);
+    }
     tx.insert_token(&hash, &holder, now, now.plus_ms(IDLE_MS)).await?;
     tx.insert_session(&unguessable(rand::random()), &hash, agent.as_deref().filter(|text| !text.is_empty())).await?;
     tx.audit(&engine.event(&somebody(Some(holder), visitor.origin), AuditAction::Login)).await?;
     tx.commit().await?;
-    Ok(token)
+    Ok(Some(token))
 }
 
 /// A turn at hashing: few have one at a time.
@@ -284,8 +328,25 @@ async fn verify(password: String, hash: String) -> Result<bool> {
     .await?
 }
 
+/// Whether an address has an account with this password. Takes the same time whether it has one at all.
+///
+/// # Errors
+/// If the database fails.
+pub async fn is_password_of(engine: &Engine, key: &str, password: &str) -> Result<bool> {
+    let found = engine.store.read().await?.account_by_email(key).await?;
+    let is_there = found.is_some();
+    let hash = match found {
+        Some((_, hash)) => hash,
+        None => nobodys_hash().await?,
+    };
+    Ok(verify(password.to_owned(), hash).await? && is_there)
+}
+
 /// The hash of a password that nobody has, of the same cost as any.
-async fn nobodys_hash() -> Result<String> {
+///
+/// # Errors
+/// If hashing fails.
+pub async fn nobodys_hash() -> Result<String> {
     static HASH: LazyLock<Option<String>> = LazyLock::new(|| {
         let password: [u8; 32] = rand::random();
         Argon2::default().hash_password(&password).ok().map(|hash| hash.to_string())

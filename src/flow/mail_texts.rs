@@ -151,7 +151,7 @@ mod tests {
             LetterKind::Confirm { password_hash: None },
             LetterKind::Exists,
             LetterKind::Reset,
-            LetterKind::Change { account: AccountId::new("a") },
+            LetterKind::Change { account: AccountId::new("a"), password_hash: None },
         ] {
             for language in [Language::English, Language::Chinese] {
                 let letter = Letter { kind: kind.clone(), to: "a&'b@example.org".to_owned(), language, origin: None };

@@ -59,8 +59,12 @@ pub enum LetterKind {
     Exists,
     /// Somebody has forgotten their password.
     Reset,
-    /// An account is to have this address.
-    Change { account: AccountId },
+    /// An account is to have this address; asked for with the password of this hash, and void with another one.
+    Change {
+        account: AccountId,
+        #[serde(default)]
+        password_hash: Option<String>,
+    },
 }
 
 /// What came of writing a letter.
@@ -162,7 +166,11 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
         created_at: now,
         expires_at,
     };
-    if let LetterKind::Change { account } = &letter.kind {
+    if let LetterKind::Change { account, password_hash } = &letter.kind {
+        tx.alone_with_account(account).await?;
+        if password_hash.is_some() && tx.password_hash_of(account).await? != *password_hash {
+            return Ok(None);
+        }
         // Whether the address is free is settled when the link is followed.
         let there = tx.account(account).await?.filter(|account| !account.disabled);
         let change = |_| MailToken {

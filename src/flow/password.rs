@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use super::audit::{event_at, somebody};
 use super::door::Visitor;
 use super::enroll::send_letter;
-use super::login::{self, prove};
+use super::login::{self, prove, still};
 use super::mails::LetterKind;
 use super::{Caller, Engine};
 use crate::domain::account::{MailPurpose, check_password};
 use crate::domain::audit::{AuditAction, Who};
 use crate::domain::id::AccountId;
 use crate::domain::language::Language;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{TokenHash, Tx};
@@ -23,9 +24,13 @@ use crate::store::{TokenHash, Tx};
 /// If the old password is wrong, the new one is not acceptable, or too many wrong ones were tried.
 pub async fn change(engine: &Engine, caller: &Caller, old: String, new: String, visitor: &Visitor) -> Result<u64> {
     check_password(&new)?;
-    prove(engine, caller, ("old_password", old), visitor).await?;
+    let proof = prove(engine, caller, ("old_password", old), visitor).await?;
     let hash = login::hash(new).await?;
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
+    if !proof.holds(&mut tx, &caller.account.id).await? {
+        return Err(Refusal::field("old_password", "wrong").into());
+    }
     tx.set_password_of(&caller.account.id, &hash).await?;
     tx.drop_mail_tokens(&caller.account.id).await?;
     let ended = tx.end_sessions(&caller.account.id, Some(&caller.token)).await?;
@@ -64,6 +69,7 @@ pub async fn reset(engine: &Engine, token: &str, password: String, origin: Optio
         return Err(unknown());
     }
     let who = somebody(Some(found.account.clone()), origin);
+    tx.alone_with_account(&found.account).await?;
     tx.set_password_of(&found.account, &password_hash).await?;
     if tx.confirm_account(&found.account, None, now).await? {
         tx.audit(&event_at(now, &who, AuditAction::AccountConfirmed).to_account(&found.account, "")).await?;

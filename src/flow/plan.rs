@@ -1,6 +1,7 @@
 //! What a push would come to, with every rule about it checked: the step that a push and its preview share.
 
 use super::{Caller, Engine};
+use crate::domain::id::PusherId;
 use crate::domain::pusher::Target;
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve::{Call, Lent, Plan, lent, resolve};
@@ -8,14 +9,24 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::service::RenderError;
 
-/// Resolves a call to a target whose chains have been followed. Whether the caller may push has been checked.
+/// Resolves a call to the target of a Pusher whose chains have been followed. Whether the caller may push has been
+/// checked.
 ///
 /// # Errors
 /// If parameters are at fault, a Pusher's secrets would go elsewhere than it sends them, or what comes out could
 /// not be sent.
-pub fn plan(engine: &Engine, caller: Option<&Caller>, target: &Target, call: &Call, now: Timestamp) -> Result<Plan> {
+pub fn plan(
+    engine: &Engine,
+    caller: Option<&Caller>,
+    (called, target): (&PusherId, &Target),
+    call: &Call,
+    now: Timestamp,
+) -> Result<Plan> {
     let plan = resolve(target, call, now)?;
-    check_lent_secrets(engine, target, &plan, caller, now)?;
+    if !keeps_lent_secrets(engine, target, &plan, caller, now)? {
+        // Not whose they are: the id of what a Pusher is built on may be known to its owner alone.
+        return Err(Refusal::AddressIsFinal(called.clone()).into());
+    }
     check_sendable(engine, &plan)?;
     Ok(plan)
 }
@@ -38,24 +49,24 @@ fn check_sendable(engine: &Engine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What Pushers keep secret goes where they send it, whatever others than their owners ask for: else a `server` of one's
-/// own would read the key.
-fn check_lent_secrets(
+/// Whether what Pushers keep secret goes where they send it, whatever others than their owners ask for: else a `server`
+/// of one's own would read the key.
+fn keeps_lent_secrets(
     engine: &Engine,
     target: &Target,
     plan: &Plan,
     caller: Option<&Caller>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     let caller = caller.map(|caller| &caller.account.id);
     for (position, delivery) in plan.deliveries.iter().enumerate() {
-        for Lent { lender, own } in lent(target, position, delivery, caller, now) {
+        for Lent { own, .. } in lent(target, position, delivery, caller, now) {
             let service = engine.catalogue.get(&delivery.service.id).ok_or(Error::NotFound("service"))?;
             let place = service.place(&delivery.to_params()).ok();
             if place.is_none() || place != service.place(&own).ok() {
-                return Err(Refusal::AddressIsFinal(lender).into());
+                return Ok(false);
             }
         }
     }
-    Ok(())
+    Ok(true)
 }

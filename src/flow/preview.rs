@@ -35,7 +35,7 @@ pub struct Previewed {
 pub async fn preview(engine: &Engine, caller: &Caller, id: &PusherId, call: &Call) -> Result<Vec<Previewed>> {
     let now = engine.clock.now();
     let target = engine.target(id).await?;
-    let plan = plan(engine, Some(caller), &target, call, now)?;
+    let plan = plan(engine, Some(caller), (id, &target), call, now)?;
     let deliveries = plan.deliveries.into_iter().enumerate();
     deliveries.map(|(at, delivery)| one(engine, delivery, &hidden_secrets(&target, at), now)).collect()
 }

@@ -154,7 +154,7 @@ async fn plan(
     now: Timestamp,
 ) -> Result<(Accepted, Vec<NewTask>)> {
     let target = engine.target(id).await?;
-    let plan = super::plan::plan(engine, caller, &target, call, now)?;
+    let plan = super::plan::plan(engine, caller, (id, &target), call, now)?;
     let push_id = PushId::new(time_ordered(now.0, rand::random()));
     let fallback = plan.strategy == Strategy::Fallback && plan.deliveries.len() > 1;
     let mut tasks = Vec::with_capacity(plan.deliveries.len());

@@ -1,5 +1,6 @@
 //! Sessions end: by logging out, or from the list of sessions.
 
+use super::login::still;
 use super::{Caller, Engine};
 use crate::domain::audit::AuditAction;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ pub async fn log_out(engine: &Engine, caller: &Caller) -> Result<()> {
 /// If the account has no such session; if the database fails.
 pub async fn end(engine: &Engine, caller: &Caller, id: &str) -> Result<()> {
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
     // PostgreSQL takes no NUL, and no id has one.
     let known = !id.contains('\0') && tx.end_session(&caller.account.id, id).await?;
     if !known {

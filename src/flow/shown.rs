@@ -37,7 +37,8 @@ pub async fn shown(engine: &Engine, caller: Option<&Caller>, pusher: StoredPushe
     }
     let target = match engine.target(pusher.id()).await {
         Ok(target) => Some(target),
-        Err(Error::Refused(_)) => None,
+        // It leads nowhere at present, or its owner is shut out.
+        Err(Error::Refused(_) | Error::NotFound(_)) => None,
         Err(error) => return Err(error),
     };
     Ok(match pusher {

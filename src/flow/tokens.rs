@@ -1,6 +1,6 @@
 //! API tokens: an account makes them for its programs, each with no more rights than whoever makes it.
 
-use super::login::new_secret;
+use super::login::{new_secret, still};
 use super::{Caller, Engine};
 use crate::domain::account::ApiToken;
 use crate::domain::audit::AuditAction;
@@ -47,6 +47,7 @@ pub async fn create(
     let token = ApiToken { id, name, scopes, created_at: now, last_used_at: None, expires_at };
     let holder = &caller.account.id;
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
     let most = i64::try_from(MOST_TOKENS).unwrap_or(i64::MAX);
     if tx.api_tokens_of(holder, None, most).await?.len() >= MOST_TOKENS {
         return Err(Refusal::field("name", "too_many").into());
@@ -67,6 +68,7 @@ pub async fn withdraw(engine: &Engine, caller: &Caller, id: &str) -> Result<()> 
         return Err(Error::NotFound("token"));
     }
     let mut tx = engine.store.write().await?;
+    still(engine, &mut tx, caller).await?;
     let name = tx.delete_api_token(&caller.account.id, id).await?.ok_or(Error::NotFound("token"))?;
     tx.audit(&engine.event(&caller.who(), AuditAction::TokenWithdrawn).to(id, &name)).await?;
     tx.commit().await

@@ -5,7 +5,7 @@
 
 use super::audit::{event_at, operator};
 use super::door::Visitor;
-use super::login::prove;
+use super::login::{Proof, prove, still};
 use super::tidy::in_steps;
 use super::{Caller, Engine};
 use crate::domain::account::Role;
@@ -14,7 +14,7 @@ use crate::domain::id::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Clock, Timestamp};
 use crate::error::{Error, Result};
-use crate::store::{NOTICED_IN, Store, UserRecord};
+use crate::store::{NOTICED_IN, Store, Tx, UserRecord};
 
 /// Tasks touched in one commit.
 const STEP: i64 = 500;
@@ -37,7 +37,10 @@ pub struct UserChange {
 /// `Forbidden` unless the caller is an admin; if the account is not there, or is the last admin.
 pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &UserChange) -> Result<UserRecord> {
     caller.must_be_admin()?;
-    let user = set_standing(&engine.store, engine.clock.now(), &caller.who(), id, change).await?;
+    let mut tx = engine.store.write().await?;
+    tx.alone_with_admins().await?;
+    still_beside(engine, &mut tx, caller, id).await?;
+    let user = set_standing(tx, engine.clock.now(), &caller.who(), id, change).await?;
     engine.limits.forget(id);
     if change.disabled == Some(true) {
         for pusher in engine.store.read().await?.pusher_ids_of(id).await? {
@@ -55,7 +58,10 @@ pub async fn change(engine: &Engine, caller: &Caller, id: &AccountId, change: &U
 /// If the account is not there, or is the last admin.
 pub async fn set_disabled(store: &Store, clock: &dyn Clock, id: &AccountId, disabled: bool) -> Result<UserRecord> {
     let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
-    let user = set_standing(store, clock.now(), &operator(), id, &change).await?;
+    let mut tx = store.write().await?;
+    tx.alone_with_admins().await?;
+    tx.alone_with_account(id).await?;
+    let user = set_standing(tx, clock.now(), &operator(), id, &change).await?;
     if disabled {
         revoke_all(store, clock, id).await?;
         // Servers may have taken pushes as long as they did not know. Nothing tells when they do, but time.
@@ -65,15 +71,24 @@ pub async fn set_disabled(store: &Store, clock: &dyn Clock, id: &AccountId, disa
     Ok(user)
 }
 
+/// Makes sure of a caller who acts on an account, in the one order in which two accounts are taken.
+async fn still_beside(engine: &Engine, tx: &mut Tx, caller: &Caller, id: &AccountId) -> Result<()> {
+    let mut both = [&caller.account.id, id];
+    both.sort_unstable();
+    for account in both {
+        tx.alone_with_account(account).await?;
+    }
+    still(engine, tx, caller).await
+}
+
+/// In a transaction that has the admins and the account to itself.
 async fn set_standing(
-    store: &Store,
+    mut tx: Tx,
     now: Timestamp,
     who: &Who,
     id: &AccountId,
     change: &UserChange,
 ) -> Result<UserRecord> {
-    let mut tx = store.write().await?;
-    tx.alone_with_admins().await?;
     let before = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     let role = change.role.unwrap_or(before.role);
     let disabled_at = match change.disabled {
@@ -124,8 +139,8 @@ fn changes(before: &UserRecord, after: &UserRecord) -> Vec<(AuditAction, String)
 /// # Errors
 /// If the password is wrong, others build on the caller's Pushers, or the caller is the last admin.
 pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: &Visitor) -> Result<u64> {
-    prove(engine, caller, ("password", password), visitor).await?;
-    remove(engine, caller, &caller.account.id, false).await
+    let proof = prove(engine, caller, ("password", password), visitor).await?;
+    remove(engine, caller, &caller.account.id, Some(&proof)).await
 }
 
 /// An admin removes an account; answers how many tasks were revoked.
@@ -134,13 +149,20 @@ pub async fn leave(engine: &Engine, caller: &Caller, password: String, visitor: 
 /// `Forbidden` unless the caller is an admin; otherwise as `leave`.
 pub async fn expel(engine: &Engine, caller: &Caller, id: &AccountId) -> Result<u64> {
     caller.must_be_admin()?;
-    remove(engine, caller, id, true).await
+    remove(engine, caller, id, None).await
 }
 
-/// Dependents are told only to who may see them.
-async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, sees_all: bool) -> Result<u64> {
+/// Who removes their own account proves who they are; an admin removes anybody's, and is told who depends on it.
+async fn remove(engine: &Engine, caller: &Caller, id: &AccountId, proof: Option<&Proof>) -> Result<u64> {
+    let sees_all = proof.is_none();
     let mut tx = engine.store.edit().await?;
     tx.alone_with_admins().await?;
+    still_beside(engine, &mut tx, caller, id).await?;
+    if let Some(proof) = proof
+        && !proof.holds(&mut tx, id).await?
+    {
+        return Err(Refusal::field("password", "wrong").into());
+    }
     let user = tx.user(id).await?.ok_or(Error::NotFound("account"))?;
     if is_acting_admin(&user) && tx.other_admins(id).await? == 0 {
         return Err(Refusal::LastAdmin.into());

@@ -70,8 +70,8 @@ fn compose(mail: &Mail) -> Result<Message, SendFailure> {
     }
     // The builder adds the date.
     let message = match &mail.html {
-        Some(html) => builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), html.clone())),
-        None => builder.singlepart(SinglePart::plain(mail.text.clone())),
+        Some(html) => builder.multipart(MultiPart::alternative_plain_html(lines(&mail.text), lines(html))),
+        None => builder.singlepart(SinglePart::plain(lines(&mail.text))),
     };
     message.map_err(|_| lasting("request_invalid", "The mail has no recipient."))
 }
@@ -91,6 +91,12 @@ fn message_id(id: &str, domain: &str) -> Result<String, SendFailure> {
         return Err(lasting("request_invalid", "The mail's identifier is not valid."));
     }
     Ok(if id.contains('@') { format!("<{id}>") } else { format!("<{id}@{domain}>") })
+}
+
+/// A text whose lines end alike: a carriage return by itself must not stand in a mail (RFC 5321, 2.3.8), and what one
+/// relay takes for the end of a line the next does not.
+fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// A header is one line: what would end it becomes a space.
@@ -178,7 +184,7 @@ pub fn parse_relay_url(url: &str) -> Result<Relay, String> {
         Err(_) => return Err("names no valid host".to_owned()),
     };
     let port = url.port().unwrap_or(port);
-    Ok(Relay { host, port, security, credentials: credentials(&url)? })
+    Ok(Relay { host, port, security, credentials: credentials(&url)?, own: true })
 }
 
 fn credentials(url: &Url) -> Result<Option<(String, String)>, String> {

@@ -44,7 +44,7 @@ fn a_relay_address_says_host_port_security_and_login() {
         ("smtp://[::1]:26", "::1", 26, Plain),
     ];
     for (url, host, port, security) in cases {
-        assert_eq!(relay(url), Relay { host: host.to_owned(), port, security, credentials: None }, "{url}");
+        assert_eq!(relay(url), Relay { host: host.to_owned(), port, security, credentials: None, own: true }, "{url}");
     }
     let login = relay("smtp://ann%40example.org:p%3As%2Fs%25@host:587?tls=required").credentials;
     assert_eq!(login, Some(("ann@example.org".to_owned(), "p:s/s%".to_owned())));

@@ -10,7 +10,7 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::delivery::{Answer, Outgoing, Relay, Request, SendFailure};
+use crate::domain::delivery::{Answer, Outgoing, Request, SendFailure};
 
 pub use mail::parse_relay_url;
 
@@ -34,9 +34,6 @@ pub struct SenderConfig {
     pub user_agent: String,
     /// Connections to one relay at a time; a mail past that waits, within its attempt.
     pub mail_connections: usize,
-    /// The relay of the operator's own settings, which may stand at a private address. Only a mail for exactly this
-    /// relay, credentials included, is exempt from the guard.
-    pub own_relay: Option<Relay>,
     /// Hosts that the operator's own settings name, and that requests of the server itself may therefore reach at any
     /// address. Deliveries may not.
     pub own_hosts: guard::Allow,
@@ -55,7 +52,6 @@ impl Default for SenderConfig {
             idle_per_host: 32,
             user_agent: concat!("Fanfare/", env!("CARGO_PKG_VERSION")).to_owned(),
             mail_connections: 4,
-            own_relay: None,
             own_hosts: guard::Allow::default(),
             extra_roots: Vec::new(),
         }

@@ -127,7 +127,7 @@ impl Relays {
 
     async fn addresses(&self, relay: &Relay) -> Result<Vec<SocketAddr>, MailFault> {
         let host = bare_host(relay);
-        if self.config.own_relay.as_ref() == Some(relay) {
+        if relay.own {
             let found = tokio::net::lookup_host((host, relay.port)).await;
             let found = found.map_err(|_| MailFault::Told(blocked(super::guard::Blocked::NotFound)))?;
             return Ok(found.collect());

@@ -117,7 +117,7 @@ impl MailTemplate {
         let name = self.username.text(scope)?;
         let password = self.password.text(scope)?;
         let credentials = (!name.is_empty()).then(|| (name.into_owned(), password.into_owned()));
-        Ok(Relay { host, port, security, credentials })
+        Ok(Relay { host, port, security, credentials, own: false })
     }
 }
 

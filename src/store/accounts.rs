@@ -49,6 +49,15 @@ impl Tx {
         Ok(row.map(|row| row.account))
     }
 
+    /// The hash of an account's password.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn password_hash_of(&mut self, id: &AccountId) -> Result<Option<String>> {
+        Ok(on!(self, conn => sqlx::query_scalar("SELECT password_hash FROM account WHERE id = $1")
+            .bind(id.as_str().to_owned()).fetch_optional(conn).await)?)
+    }
+
     /// The account with this address and its password's hash.
     ///
     /// # Errors

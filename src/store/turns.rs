@@ -42,6 +42,16 @@ impl Tx {
         self.take_turn("admins").await
     }
 
+    /// From here to its end this transaction alone changes who may act as this account, or acts on it: a password, a role,
+    /// sessions and tokens are what it reads until then. Comes after every other turn, and of two accounts in the order
+    /// of their ids: nobody waits in a circle.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn alone_with_account(&mut self, id: &AccountId) -> Result<()> {
+        self.take_turn(&format!("account {id}")).await
+    }
+
     /// What waits of an account's tasks, up to `limit`, locked in the order of their ids: one statement that changes them all
     /// would lock them in any order, and could wait in a circle with whoever goes by their ids.
     pub(super) async fn hold_waiting_of(&mut self, owner: &AccountId, limit: i64) -> Result<Vec<String>> {

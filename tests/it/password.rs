@@ -1,9 +1,18 @@
 //! Changing a password with the old one, and resetting it by mail.
 
+use fanfare::domain::account::Role;
+use fanfare::domain::invite::{InviteKind, Wish};
+use fanfare::domain::scope::Scopes;
+use fanfare::error::{AuthProblem, Error};
+use fanfare::flow::users::UserChange;
+use fanfare::flow::{Caller, invite, login, tokens, users};
+use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::support::client::Client;
 use crate::support::newcomer::House;
-use crate::support::world::{PASSWORD, both};
+use crate::support::smtp_sink::Trouble;
+use crate::support::world::{PASSWORD, World, both};
 
 both!(
     a_changed_password_ends_the_other_sessions,
@@ -12,6 +21,10 @@ both!(
     asking_tells_nothing_of_who_is_there,
     a_reset_confirms_who_never_got_the_first_mail,
     a_token_of_another_kind_resets_nothing,
+    nobody_gets_in_by_the_old_password_while_it_is_changed,
+    who_was_shut_out_meanwhile_changes_nothing,
+    a_change_of_the_address_ends_every_link,
+    a_change_of_the_address_is_void_with_another_password,
 );
 
 const ANN: &str = "ann@example.com";
@@ -114,4 +127,78 @@ async fn a_token_of_another_kind_resets_nothing() {
     let path = format!("/account/user/confirm/{token}/");
     assert_eq!(house.world.anonymous().get(&path).await.refusal(), (404, "confirm_token_not_found"));
     house.reset(&token, OTHER).await.data();
+}
+
+async fn nobody_gets_in_by_the_old_password_while_it_is_changed() {
+    let house = House::start().await;
+    let ann = house.newcomer(ANN).await;
+    let change = json!({ "old_password": PASSWORD, "password": OTHER });
+    let logins = join_all((0..4).map(|_| house.login(ANN, PASSWORD)));
+    let (changed, late) = tokio::join!(ann.patch("/account/password/", change), logins);
+    changed.data();
+    for session in late.into_iter().flatten() {
+        assert_eq!(session.get("/account/user/").await.refusal(), (401, "token_invalid"));
+    }
+    ann.get("/account/user/").await.data();
+}
+
+/// The caller as a request finds it that comes in now.
+async fn caller(house: &House, client: &Client) -> Caller {
+    login::caller(house.world.engine(), client.token(), None).await.unwrap()
+}
+
+async fn who_was_shut_out_meanwhile_changes_nothing() {
+    let house = House::start().await;
+    let engine = house.world.engine();
+    let ann = house.newcomer(ANN).await;
+    let held = caller(&house, &ann).await;
+    house.ask_reset(ANN).await.data();
+    let token = house.reset_token(ANN).await;
+    house.reset(&token, OTHER).await.data();
+    let made = tokens::create(engine, &held, "mine".to_owned(), Scopes::all(), None).await;
+    assert!(matches!(made, Err(Error::Unauthorized(AuthProblem::Invalid))), "{made:?}");
+    let invited = invite::by_account(engine, &held, InviteKind::Referer, Wish::default()).await;
+    assert!(matches!(invited, Err(Error::Unauthorized(_))), "{invited:?}");
+
+    let second = house.world.account("second", Role::Admin).await;
+    let held = caller(&house, &second).await;
+    let id = held.account.id.clone();
+    let demoted = house.admin.patch(&format!("/account/user/{id}/"), json!({ "role": "user" })).await;
+    demoted.data();
+    let back = UserChange { role: Some(Role::Admin), ..UserChange::default() };
+    let changed = users::change(engine, &held, &id, &back).await;
+    assert!(matches!(changed, Err(Error::Forbidden)), "{changed:?}");
+    house.admin.patch(&format!("/account/user/{id}/"), json!({ "disabled": true })).await.data();
+    let back = UserChange { disabled: Some(false), ..UserChange::default() };
+    let changed = users::change(engine, &held, &id, &back).await;
+    assert!(matches!(changed, Err(Error::Unauthorized(_))), "{changed:?}");
+}
+
+async fn a_change_of_the_address_ends_every_link() {
+    let house = House::start().await;
+    let ann = house.newcomer(ANN).await;
+    house.ask_reset(ANN).await.data();
+    let reset = house.reset_token(ANN).await;
+    let change = async |to: &str| {
+        ann.patch("/account/user/", json!({ "email": to, "password": PASSWORD })).await.data();
+        house.link(to).await
+    };
+    let mistaken = change("anm@example.com").await;
+    let right = change("ann@example.net").await;
+    ann.get(&right).await.data();
+    assert_eq!(house.reset(&reset, OTHER).await.refusal(), (404, "reset_token_not_found"));
+    assert_eq!(ann.get(&mistaken).await.refusal(), (404, "confirm_token_not_found"));
+}
+
+async fn a_change_of_the_address_is_void_with_another_password() {
+    let house = House::of(World::builder().retry_waits_ms(&[3_600_000])).await;
+    let ann = house.newcomer(ANN).await;
+    house.relay.script(vec![Trouble::say("RCPT", "451 4.3.0 later")]);
+    let wish = json!({ "email": "eve@example.com", "password": PASSWORD });
+    ann.patch("/account/user/", wish).await.data();
+    house.world.settle().await;
+    let change = json!({ "old_password": PASSWORD, "password": OTHER });
+    ann.patch("/account/password/", change).await.data();
+    house.world.forward(2 * 3_600_000);
+    assert!(house.mails_to("eve@example.com").await.is_empty());
 }

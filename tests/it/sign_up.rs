@@ -22,6 +22,7 @@ both!(
     a_code_for_an_address_is_for_no_other,
     an_address_that_has_an_account_gets_the_same_answer_and_a_mail,
     each_mail_confirms_the_password_that_was_given_for_it,
+    of_two_passwords_for_one_address_none_comes_into_force_by_itself,
     the_mail_can_be_sent_again_three_times_an_hour,
     a_relay_that_is_down_for_a_while_loses_nothing,
     an_admin_confirms_by_hand,
@@ -214,6 +215,34 @@ async fn each_mail_confirms_the_password_that_was_given_for_it() {
     assert!(house.login(ANN, "of the stranger").await.is_none());
     assert!(house.login(ANN, "of the owner").await.is_some());
     assert_eq!((house.left(&first).await, house.left(&second).await), (0, 1), "one account, one use");
+}
+
+async fn of_two_passwords_for_one_address_none_comes_into_force_by_itself() {
+    let house = House::start().await;
+    let code = house.code(json!({ "times": 9 })).await;
+    let force = async |email: &str| house.admin.get(&format!("/account/user/confirm/force/?email={email}")).await;
+    for (email, passwords) in [
+        ("ann@example.com", ["of the owner", "of the stranger"]),
+        ("bob@example.com", ["of the stranger", "of the owner"]),
+    ] {
+        for password in passwords {
+            house.sign_up_with(&code, email, password).await.data();
+        }
+        force(email).await.data();
+        for password in passwords {
+            assert!(house.login(email, password).await.is_none(), "{email}: {password}");
+        }
+        house.ask_reset(email).await.data();
+        let token = house.reset_token(email).await;
+        house.reset(&token, PASSWORD).await.data();
+        assert!(house.login(email, PASSWORD).await.is_some());
+    }
+    // Whoever sends the form twice is the same person.
+    for _ in 0..2 {
+        house.sign_up(&code, "cid@example.com").await.data();
+    }
+    force("cid@example.com").await.data();
+    assert!(house.login("cid@example.com", PASSWORD).await.is_some());
 }
 
 async fn the_mail_can_be_sent_again_three_times_an_hour() {

@@ -130,7 +130,7 @@ impl SmtpSink {
     pub fn relay(&self) -> Relay {
         let host = if self.security == MailSecurity::None { "127.0.0.1" } else { "localhost" };
         let credentials = self.state.login.lock().expect("no panic while locked").clone();
-        Relay { host: host.to_owned(), port: self.address.port(), security: self.security, credentials }
+        Relay { host: host.to_owned(), port: self.address.port(), security: self.security, credentials, own: false }
     }
 
     /// Takes mail only after this login; `relay` then brings it.

@@ -338,7 +338,8 @@ impl World {
         id
     }
 
-    async fn account(&self, name: &str, role: Role) -> Client {
+    /// Somebody in this role, likewise.
+    pub async fn account(&self, name: &str, role: Role) -> Client {
         let now = self.clock.now();
         let id = self.add(name, |new| new.account.role = role).await;
         let token = format!("ff_{}", unguessable(rand::random()));
