@@ -143,6 +143,12 @@ async fn enter(
 async fn check_code(engine: &Engine, code: &str, key: &str) -> Result<InviteKind> {
     let mut tx = engine.store.read().await?;
     let invite = tx.invite(code).await?.ok_or(Refusal::field("code", "unknown"))?;
+    // Who is shut out lets nobody in, themselves least of all.
+    if let Some(maker) = &invite.made_by
+        && tx.account(maker).await?.is_some_and(|maker| maker.disabled)
+    {
+        return Err(Refusal::field("code", "not_allowed").into());
+    }
     let Err(refusal) = invite.check(key, engine.clock.now()) else { return Ok(invite.kind) };
     let Some((account, _)) = tx.account_by_email(key).await? else { return Err(refusal.into()) };
     let came_by_it = tx.user(&account.id).await?.is_some_and(|user| user.roots.invite_code.as_deref() == Some(code));

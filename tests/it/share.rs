@@ -14,6 +14,7 @@ both!(
     shared_ones_are_found_by_name_and_base,
     shared_ones_are_listed_in_pages,
     a_search_is_taken_literally,
+    who_is_shut_out_does_not_take_the_list_along,
     others_build_on_a_shared_preset_and_own_their_tasks,
     tasks_of_a_push_to_somebodys_shared_preset_are_the_owners,
     dependents_are_named_to_whom_they_concern,
@@ -172,6 +173,23 @@ async fn a_search_is_taken_literally() {
         let refused = ann.get(&format!("/preset/shared/?q={q}")).await;
         assert_eq!((refused.refusal(), refused.faults()), ((422, "field_invalid"), vec![("q", code)]));
     }
+}
+
+async fn who_is_shut_out_does_not_take_the_list_along() {
+    let scene = Scene::start().await;
+    let [bob, admin] = [scene.world.user("bob").await, scene.world.admin().await];
+    let his =
+        bob.preset("webhook", json!({ "endpoint": scene.sink.url(), "secret": "whsec_c2VjcmV0IG9mIGJvYg==" })).await;
+    scene.ann.share("preset", &scene.hook).await;
+    bob.share("preset", &his).await;
+    let account = text(&bob.get("/account/user/").await.data()["id"]);
+    admin.patch(&format!("/account/user/{account}/"), json!({ "disabled": true })).await.data();
+    for client in [&scene.world.anonymous(), &scene.ann, &admin] {
+        let listed = client.get("/preset/shared/").await.into_data();
+        assert!(ids(listed["items"].as_array().unwrap()).contains(&scene.hook), "{listed}");
+        assert!(!listed.to_string().contains("c2VjcmV0IG9mIGJvYg"), "{listed}");
+    }
+    assert_eq!(admin.get(&format!("/preset/{his}/")).await.data()["id"], json!(his));
 }
 
 async fn others_build_on_a_shared_preset_and_own_their_tasks() {

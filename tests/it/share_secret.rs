@@ -244,6 +244,8 @@ async fn who_has_no_more_than_an_id_cannot_have_the_secret_sent_to_himself() {
         for stranger in [&scene.ann.anonymous(), &bob] {
             let answer = stranger.push(id, with(elsewhere.clone(), json!({ "content": "c" }))).await;
             assert_eq!(answer.refusal(), (422, "address_is_final"), "{}", answer.body);
+            let told = answer.body.to_string();
+            assert!(told.contains(id) && (*id == bark || !told.contains(&bark)), "no other id than theirs: {told}");
             assert_eq!(stranger.push(id, json!({ "content": "c" })).await.status, 200, "pushing they may");
         }
         scene.ann.pushed(id, with(elsewhere, json!({ "content": "hers" }))).await;

@@ -5,6 +5,7 @@ use fanfare::flow::tidy::tidy;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::support::client::text;
 use crate::support::newcomer::{House, link_in};
 use crate::support::plain;
 use crate::support::smtp_sink::Trouble;
@@ -20,6 +21,7 @@ both!(
     housekeeping_on_many_nodes_gives_a_use_back_once,
     a_code_that_is_no_good_is_refused,
     a_code_for_an_address_is_for_no_other,
+    a_code_of_somebody_who_is_shut_out_lets_nobody_in,
     an_address_that_has_an_account_gets_the_same_answer_and_a_mail,
     each_mail_confirms_the_password_that_was_given_for_it,
     of_two_passwords_for_one_address_none_comes_into_force_by_itself,
@@ -173,6 +175,18 @@ async fn a_code_that_is_no_good_is_refused() {
     }
     house.world.settle().await;
     assert!(house.relay.mails().is_empty());
+}
+
+async fn a_code_of_somebody_who_is_shut_out_lets_nobody_in() {
+    let house = House::start().await;
+    let bob = house.world.user("bob").await;
+    let made = bob.post("/account/invite/referer/", json!({})).await.into_data();
+    let code = text(&made["codes"][0]["code"]);
+    let path = format!("/account/user/{}/", text(&bob.get("/account/user/").await.data()["id"]));
+    house.admin.patch(&path, json!({ "disabled": true })).await.data();
+    assert_eq!(house.sign_up(&code, ANN).await.faults(), [("code", "not_allowed")]);
+    house.admin.patch(&path, json!({ "disabled": false })).await.data();
+    house.sign_up(&code, ANN).await.data();
 }
 
 async fn a_code_for_an_address_is_for_no_other() {
