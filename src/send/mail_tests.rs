@@ -30,6 +30,16 @@ fn composed(mail: &Mail) -> String {
 }
 
 #[test]
+fn lines_end_in_one_way() {
+    let text = "a\r.\rMAIL FROM:<eve@evil.example>\r\nb\nc\r";
+    for html in [None, Some(text.to_owned())] {
+        let mail = composed(&Mail { text: text.to_owned(), html, ..mail() });
+        assert!(!mail.replace("\r\n", "").contains(['\r', '\n']), "{mail:?}");
+        assert!(mail.contains("a\r\n.\r\nMAIL FROM"), "{mail:?}");
+    }
+}
+
+#[test]
 fn a_relay_address_says_host_port_security_and_login() {
     use MailSecurity::{None as Plain, StartTls, Tls};
     let cases = [
