@@ -16,7 +16,8 @@ use fanfare::domain::resolve::{Call, Plan, resolve};
 use fanfare::domain::time::Timestamp;
 use fanfare::flow::limits::{Allowed, Limits};
 use fanfare::service::{Catalogue, RenderEnv};
-use fanfare::store::{Column, Sealer, SecretKey};
+use fanfare::store::{Column, Location, Sealer, SecretKey, Store};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -143,19 +144,30 @@ fn benches(c: &mut Criterion) {
 fn limits(c: &mut Criterion) {
     let (account, pusher) = (AccountId::new("01jz00000000000000000000an"), PusherId::new("01jz00000000000000000000ho"));
     let most = 1_000_000_000;
-    let limits = Limits::new(Allowed { per_address: most, per_account: most, per_pusher: most, daily_quota: most });
+    let allowed = Allowed { per_address: most, per_account: most, per_pusher: most, daily_quota: most };
+    let limits = Limits::new(allowed, false);
     for address in 0..10_000 {
         limits.address(address, NOW).expect("there is room");
     }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let location = Location::Sqlite { file: folder.path().join("bench.db"), durable: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can start");
+    let room = agenda::Limits { total: 256, per_host: 32 };
+    let store =
+        runtime.block_on(Store::open(&location, &SecretKey::from_bytes([7; 32]), room)).expect("a new database opens");
     c.bench_function("count a push for its limits", |b| {
         b.iter(|| {
             limits.address(black_box(4711), NOW).expect("there is room");
-            limits.pusher(black_box(&pusher), NOW).expect("there is room");
-            limits.account(black_box(&account), NOW).expect("there is room");
-            limits.quota(account.as_str(), Terms::default(), 1, NOW).is_ok()
+            // A node that is alone waits for nothing.
+            let counted = async {
+                limits.pusher(&store, black_box(&pusher), NOW).await.expect("there is room");
+                limits.account(&store, black_box(&account), NOW).await.expect("there is room");
+                limits.quota(&store, account.as_str(), Terms::default(), 1, NOW).await.is_ok()
+            };
+            counted.now_or_never()
         });
     });
-    let mut agenda = Agenda::new(agenda::Limits { total: 256, per_host: 32 });
+    let mut agenda = Agenda::new(room);
     for host in 0..100_000 {
         agenda.note(&agenda::lane("ann", &format!("host-{host}.example")), 0);
     }

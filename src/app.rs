@@ -171,7 +171,7 @@ impl App {
         self.tidying.abort();
         let (served, ()) = tokio::join!(self.serving, self.workers.stop());
         self.exchanging.abort();
-        if let Err(error) = usage::tell(&self.engine, &self.name).await {
+        if let Err(error) = usage::end(&self.engine, &self.name).await {
             tracing::warn!(?error, "what was used of quotas in the last moment could not be kept");
         }
         self.engine.store.close().await;
@@ -279,13 +279,14 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
     })?;
     let store = open_store(config).await?;
     let pushers = PusherCache::new(store.is_shared());
+    let limits = Usage::new(allowed(config), store.is_shared());
     Ok(Engine {
         store,
         clock,
         catalogue,
         sender,
         pushers,
-        limits: Usage::new(allowed(config)),
+        limits,
         callers: CallerCache::default(),
         retries: tuning.retries,
         metrics: Arc::new(Metrics::new()),

@@ -11,6 +11,7 @@ pub mod captcha;
 pub mod delivery;
 #[cfg(test)]
 mod fuzz_tests;
+pub mod grant;
 pub mod group;
 pub mod id;
 pub mod idempotency;

@@ -31,8 +31,19 @@ impl Rate {
         u32::try_from(self.per_minute).unwrap_or(MOST)
     }
 
-    fn room(self) -> i64 {
+    /// The units that a bucket holds.
+    pub fn room(self) -> i64 {
         self.per_minute * MINUTE_MS
+    }
+
+    /// The units that run out of a bucket in a millisecond.
+    pub fn leak(self) -> i64 {
+        self.per_minute
+    }
+
+    /// The units that so many calls pour into it.
+    pub fn weight(calls: u32) -> i64 {
+        i64::from(calls.min(MOST)) * MINUTE_MS
     }
 }
 
@@ -49,15 +60,29 @@ impl Bucket {
         Self { level: 0, at: now.0 }
     }
 
+    /// One that was so full, in units.
+    pub fn filled(level: i64, at: Timestamp) -> Self {
+        Self { level, at: at.0 }
+    }
+
     /// Counts a call, if there is room for it.
     ///
     /// # Errors
     /// If not: the milliseconds after which there will be.
     pub fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), u64> {
+        self.room(rate, now)?;
+        self.level += MINUTE_MS;
+        Ok(())
+    }
+
+    /// Whether there is room for a call.
+    ///
+    /// # Errors
+    /// If not: the milliseconds after which there will be.
+    pub fn room(&mut self, rate: Rate, now: Timestamp) -> Result<(), u64> {
         self.leak(rate, now);
         let over = self.level + MINUTE_MS - rate.room();
         if over <= 0 {
-            self.level += MINUTE_MS;
             return Ok(());
         }
         let wait = (over + rate.per_minute - 1) / rate.per_minute + (self.at - now.0).max(0);
@@ -70,6 +95,11 @@ impl Bucket {
         self.leak(rate, now);
         let calls = i64::from(calls.min(MOST));
         self.level = (self.level + calls * MINUTE_MS).min(2 * rate.room());
+    }
+
+    /// Takes back calls that were counted and did not come.
+    pub fn give_back(&mut self, calls: u32) {
+        self.level = (self.level - Rate::weight(calls)).max(0);
     }
 
     /// Whether it has run empty: then it says nothing that a new one would not.
@@ -146,7 +176,18 @@ impl Spent {
             self.used += u64::from(count);
             return Ok(());
         }
-        Err((self.day + 1).saturating_mul(DAY_MS).saturating_sub(now.0).max(1).unsigned_abs())
+        Err(self.until_the_next(now))
+    }
+
+    /// The milliseconds until the next day.
+    pub fn until_the_next(&self, now: Timestamp) -> u64 {
+        (self.day + 1).saturating_mul(DAY_MS).saturating_sub(now.0).max(1).unsigned_abs()
+    }
+
+    /// Takes in how much is used in all, as others have counted it.
+    pub fn set(&mut self, used: u64, now: Timestamp) {
+        self.turn(now);
+        self.used = used;
     }
 
     /// Counts what was used elsewhere, room or not.

@@ -156,7 +156,7 @@ pub async fn caller(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Res
         None => Box::pin(look_up(engine, token, &hash, now)).await?,
     };
     if !holder.account.is_admin() {
-        engine.limits.account(&holder.account.id, now)?;
+        engine.limits.account(&engine.store, &holder.account.id, now).await?;
     }
     let every = if holder.token.is_some() { TOUCH_API_MS } else { TOUCH_MS };
     if holder.last_used_at.is_none_or(|last| now.0 - last.0 >= every) {

@@ -23,10 +23,12 @@ pub async fn count(
     now: Timestamp,
 ) -> Result<()> {
     let Some(owner) = owner(root) else { return Ok(()) };
-    let limits = &engine.limits;
+    let (limits, store) = (&engine.limits, &engine.store);
     let counted_before = caller.is_some_and(|caller| pays(engine, caller, root));
-    let counted =
-        limits.pusher(id, now).and_then(|()| if counted_before { Ok(()) } else { limits.account(owner, now) });
+    let mut counted = limits.pusher(store, id, now).await;
+    if counted.is_ok() && !counted_before {
+        counted = limits.account(store, owner, now).await;
+    }
     unless_admin(engine, owner, counted).await
 }
 
@@ -58,7 +60,7 @@ impl<'a> Spent<'a> {
     /// `Limited` if the day's quota has no room for all of them; if the database fails.
     pub async fn take(engine: &'a Engine, payer: AccountId, tasks: usize, now: Timestamp) -> Result<Self> {
         let terms = known(engine, &payer, now).await?;
-        let tasks = engine.limits.quota(payer.as_str(), terms, tasks, now)?;
+        let tasks = engine.limits.quota(&engine.store, payer.as_str(), terms, tasks, now).await?;
         Ok(Self { engine, payer, tasks })
     }
 

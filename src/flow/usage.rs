@@ -1,6 +1,6 @@
-//! Exchanges with other nodes what has been used of rates and quotas, and keeps quotas over a restart. All in the
-//! background: what it tells is at most an interval old, and so is what it knows. A node on which nothing happens
-//! writes nothing.
+//! What limits do in the background: nodes that share a database tell each other how much addresses have used, and give
+//! back what they were granted of quotas and did not need; a node that is alone keeps quotas over a restart. What is told
+//! is at most an interval old. A node on which nothing happens writes nothing.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,10 +19,10 @@ const RECENT_MS: i64 = 60_000;
 /// What a node told of rates is remembered for so long after it was last read, and then tidied away.
 pub(super) const KEPT_MS: i64 = 10 * 60_000;
 
-/// What was last read of each thing that each other node counts.
+/// What was last read of each address that each other node counts.
 pub struct Exchange {
     node: String,
-    seen: HashMap<(i64, String, String), Seen>,
+    seen: HashMap<(String, String), Seen>,
 }
 
 struct Seen {
@@ -31,24 +31,25 @@ struct Seen {
 }
 
 impl Exchange {
-    /// Reads what is used already: of quotas, what was used on this day counts. Of rates it does not: how much of it is
-    /// recent cannot be told.
+    /// Reads what is used already. Where nodes share a database, quotas are counted there; else what was used on this day
+    /// counts. Of rates it does not: how much of it is recent cannot be told.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn start(engine: &Engine, node: String) -> Result<Self> {
         let now = engine.clock.now();
-        let mut exchange = Self { node, seen: HashMap::new() };
+        let mut seen = HashMap::new();
         let mut tx = engine.store.read().await?;
-        for usage in tx.usage_of_day(day(now)).await? {
-            exchange.hear(engine, usage, now);
-        }
-        for usage in tx.usage_since(&exchange.node, now.plus_ms(-RECENT_MS)).await? {
-            if usage.day == 0 {
-                exchange.seen.insert((0, usage.key, usage.node), Seen { count: usage.count, at: now });
+        if engine.store.is_shared() {
+            for Usage { key, node, count, .. } in tx.usage_since(&node, now.plus_ms(-RECENT_MS)).await? {
+                seen.insert((key, node), Seen { count, at: now });
+            }
+        } else {
+            for usage in tx.usage_of_day(day(now)).await? {
+                charge(engine, usage, now);
             }
         }
-        Ok(exchange)
+        Ok(Self { node, seen })
     }
 
     /// Tells and listens, for as long as it is polled.
@@ -69,42 +70,48 @@ impl Exchange {
             return Ok(());
         }
         let now = engine.clock.now();
+        engine.limits.give_up(&engine.store, false, now).await?;
         let told = engine.store.read().await?.usage_since(&self.node, now.plus_ms(-RECENT_MS)).await?;
         for usage in told {
             self.hear(engine, usage, now);
         }
-        let today = day(now);
-        self.seen.retain(|(day, ..), seen| if *day == 0 { now.0 - seen.at.0 < KEPT_MS } else { *day >= today - 1 });
+        self.seen.retain(|_, seen| now.0 - seen.at.0 < KEPT_MS);
         Ok(())
     }
 
     fn hear(&mut self, engine: &Engine, usage: Usage, now: Timestamp) {
-        let Usage { day, key, node, count } = usage;
-        let seen = self.seen.entry((day, key.clone(), node)).or_insert(Seen { count: 0, at: now });
-        let more = match count - seen.count {
-            // A rate began anew, because it had been forgotten as unused. A quota never does within a day.
-            ..0 if day == 0 => count,
-            more => more.max(0),
-        };
-        *seen = Seen { count: if day == 0 { count } else { count.max(seen.count) }, at: now };
-        if more > 0 {
-            engine.limits.charge(&Told { day, key, count: u32::try_from(more).unwrap_or(u32::MAX) }, now);
-        }
+        let seen = self.seen.entry((usage.key.clone(), usage.node.clone())).or_insert(Seen { count: 0, at: now });
+        // Fewer than before: it began anew, because the address had been forgotten as unused.
+        let more = if usage.count < seen.count { usage.count } else { usage.count - seen.count };
+        *seen = Seen { count: usage.count, at: now };
+        charge(engine, Usage { count: more, ..usage }, now);
     }
 }
 
-/// Tells what this node has used since it last told; writes nothing if that is nothing.
+fn charge(engine: &Engine, Usage { day, key, count, .. }: Usage, now: Timestamp) {
+    if count > 0 {
+        engine.limits.charge(&Told { day, key, count }, now);
+    }
+}
+
+/// Tells all that nobody else knows, and gives back what this node could still have used: it takes no more requests.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn tell(engine: &Engine, node: &str) -> Result<()> {
-    let untold = engine.limits.untold(engine.store.is_shared());
+pub async fn end(engine: &Engine, node: &str) -> Result<()> {
+    tell(engine, node).await?;
+    engine.limits.give_up(&engine.store, true, engine.clock.now()).await
+}
+
+/// Tells what this node has used since it last told; writes nothing if that is nothing.
+async fn tell(engine: &Engine, node: &str) -> Result<()> {
+    let untold = engine.limits.untold();
     if untold.is_empty() {
         return Ok(());
     }
     let usage = untold.into_iter().map(|Told { day, key, count }| {
         let node = node.to_owned();
-        Usage { day, key, node, count: count.into() }
+        Usage { day, key, node, count }
     });
     engine.store.tell_usage(&usage.collect::<Vec<_>>(), engine.clock.now()).await
 }

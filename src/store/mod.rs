@@ -80,7 +80,7 @@ pub use self::tasks::{Attempt, NewTask, TaskCounts, TaskFilter, TaskRecord};
 pub use self::tokens::TokenHash;
 pub use self::transfer::{Moved, transfer};
 use self::trouble::in_time;
-pub use self::usage::Usage;
+pub use self::usage::{ALL, Draw, Usage};
 pub use self::users::{Roots, UserFilter, UserRecord};
 pub use self::watch::NOTICED_IN;
 use crate::domain::agenda::Limits;

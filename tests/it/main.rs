@@ -62,6 +62,7 @@ mod store;
 mod store_idempotency;
 mod store_queue;
 mod store_schema;
+mod store_usage;
 mod support;
 mod task;
 mod transfer;
