@@ -29,6 +29,7 @@ use self::finish::{Outcomes, outcomes, record_finishes};
 use self::sweep::sweep;
 use crate::flow::Engine;
 use crate::flow::deliver::{broken_off, deliver, interrupted};
+use crate::flow::revoke::revoke_orphan;
 use crate::store::{Claimed, Intake};
 
 /// How often leases of dead workers are looked for.
@@ -212,6 +213,9 @@ async fn run_job(
 ) {
     let late = engine.clock.now().0.saturating_sub(task.run_at.0);
     engine.metrics.started_late_by(Duration::from_millis(u64::try_from(late).unwrap_or(0)));
+    if task.is_repeated() && Box::pin(is_revoked(&engine, &name, &task)).await {
+        return engine.store.signal().ended(&task.lane);
+    }
     let mut _room = None;
     if task.payload.is_empty() {
         match Box::pin(read_payload(&engine, &name, &task)).await {
@@ -220,6 +224,14 @@ async fn run_job(
         }
     }
     deliver_and_record(&engine, &task, &finishes, cutting).await;
+}
+
+/// Whether a task was revoked instead of being tried again. Where that cannot be told it is tried.
+async fn is_revoked(engine: &Engine, name: &str, task: &Claimed) -> bool {
+    revoke_orphan(engine, name, task).await.unwrap_or_else(|error| {
+        tracing::warn!(?error, task_id = %task.id, "whether a task's Pusher is still there could not be looked up");
+        false
+    })
 }
 
 /// Large parameters are read here and not with the claim, a few at a time; if there is no room soon, the task is put off

@@ -7,7 +7,7 @@ use crate::domain::audit::AuditAction;
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId};
 use crate::domain::task::TaskState;
 use crate::error::{Error, Result};
-use crate::store::{TaskFilter, TaskRecord, Tx};
+use crate::store::{Claimed, TaskFilter, TaskRecord, Tx};
 
 /// Most tasks looked at in one step when a Pusher goes.
 const STEP: i64 = 500;
@@ -116,6 +116,34 @@ pub async fn revoke_if_gone(engine: &Engine, pusher: &PusherId, accepted: &Accep
         tx.revoke_task(&task.task_id, engine.clock.now()).await?;
     }
     tx.commit().await
+}
+
+/// Revokes a task that a worker has claimed once more, if its Pusher went, or its owner was shut out, while it was being
+/// tried before: what waited was revoked then, and what ran could not be. Answers whether it did.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_orphan(engine: &Engine, worker: &str, task: &Claimed) -> Result<bool> {
+    if !engine.store.read().await?.is_orphan(&task.id).await? {
+        return Ok(false);
+    }
+    let now = engine.clock.now();
+    let mut tx = engine.store.write().await?;
+    let push = task.id.push().filter(|_| task.fallback);
+    if let Some(push) = &push {
+        tx.alone_with(push).await?;
+    }
+    if tx.revoke_claimed(worker, task, now).await? {
+        // As with any step that is revoked: nothing would ever start the held ones.
+        if let Some(push) = &push
+            && !tx.others_go_on(&task.id).await?
+        {
+            tx.skip_others(push, None, now).await?;
+        }
+        engine.metrics.service(&task.service).revoked.inc();
+    }
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Runs a failed task again, with its back-off at the beginning. It counts like a new one.

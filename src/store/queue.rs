@@ -33,6 +33,11 @@ pub struct Claimed {
 }
 
 impl Claimed {
+    /// Whether it was tried before, and nobody asked for this attempt by hand.
+    pub fn is_repeated(&self) -> bool {
+        self.attempt > self.attempt_base + 1
+    }
+
     /// A task that is claimed as it is recorded.
     pub(super) fn first(task: &NewTask) -> Self {
         Self {

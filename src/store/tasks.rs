@@ -5,7 +5,7 @@ use sqlx::QueryBuilder;
 
 use super::rows::from_row;
 use super::trouble::in_time;
-use super::{NewKey, Recorded, Store, Tx, on};
+use super::{Claimed, NewKey, Recorded, Store, Tx, on};
 use crate::domain::id::{AccountId, PushId, PusherId, TaskId, time_ordered};
 use crate::domain::task::TaskState;
 use crate::domain::time::Timestamp;
@@ -221,6 +221,32 @@ impl Tx {
         let revoked = on!(self, conn => sqlx::query(
             "UPDATE task SET state = 'revoked', finished_at = $1 WHERE id = $2 AND state IN ('waiting', 'held')")
             .bind(now.0).bind(id.as_str().to_owned())
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(revoked == 1)
+    }
+
+    /// Whether the Pusher that a task was pushed to is gone, or whoever it belongs to is shut out.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn is_orphan(&mut self, id: &TaskId) -> Result<bool> {
+        let row: Option<(bool,)> = on!(self, conn => sqlx::query_as(
+            "SELECT (pusher_id <> service AND NOT EXISTS (SELECT 1 FROM pusher WHERE pusher.id = task.pusher_id))
+             OR EXISTS (SELECT 1 FROM account WHERE account.id = task.owner AND account.disabled_at IS NOT NULL)
+             FROM task WHERE id = $1")
+            .bind(id.as_str().to_owned()).fetch_optional(conn).await)?;
+        Ok(row.is_some_and(|(is_orphan,)| is_orphan))
+    }
+
+    /// Revokes a task that this worker holds, as if it had not been claimed; `false` if the lease was lost.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn revoke_claimed(&mut self, worker: &str, task: &Claimed, now: Timestamp) -> Result<bool> {
+        let revoked = on!(self, conn => sqlx::query(
+            "UPDATE task SET state = 'revoked', finished_at = $1, worker = NULL, lease_until = NULL,
+             attempt = attempt - 1 WHERE id = $2 AND worker = $3 AND attempt = $4")
+            .bind(now.0).bind(task.id.as_str().to_owned()).bind(worker.to_owned()).bind(task.attempt)
             .execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(revoked == 1)
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::text;
+use crate::support::client::{Client, text};
 use crate::support::http_sink::Play;
 use crate::support::scene::Scene;
-use crate::support::world::{World, both};
+use crate::support::world::{World, both, task_id, webhook};
 
 both!(
     what_may_pass_is_tried_again_under_one_key,
@@ -18,6 +18,11 @@ both!(
     between_two_attempts_the_task_waits,
     a_failed_task_can_be_run_again,
     only_a_failed_task_can_be_run_again,
+    what_fails_while_its_pusher_goes_is_not_tried_again,
+    what_fails_while_its_owner_is_shut_out_is_not_tried_again,
+    what_was_pushed_straight_to_a_service_is_tried_again,
+    a_step_that_fails_while_its_group_goes_ends_the_chain,
+    a_failed_task_can_be_run_again_without_its_pusher,
 );
 
 fn outcomes(task: &Value) -> Vec<String> {
@@ -141,4 +146,65 @@ async fn only_a_failed_task_can_be_run_again() {
         assert_eq!(refused.refusal(), (404, "task_not_found"));
     }
     assert_eq!(scene.sink.requests().len(), 1);
+}
+
+/// A push to this Pusher that is under way, and fails in a moment in a way that may pass.
+async fn under_way(scene: &Scene, pusher: &str) -> String {
+    scene.sink.script(vec![Play::status(503).after(Duration::from_millis(500)), Play::status(200)]);
+    let pushed = scene.ann.pushed(pusher, json!({ "content": "c" })).await;
+    scene.sink.expect(1).await;
+    text(&pushed["tasks"][0]["task_id"])
+}
+
+async fn was_revoked_after_one_attempt(scene: &Scene, who: &Client, task: &str) {
+    scene.world.settle().await;
+    let task = who.task(task).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("revoked"), &json!(1)));
+    assert_eq!((&task["error"]["code"], outcomes(&task)), (&json!("webhook:http_503"), vec!["later".to_owned()]));
+    assert!(task["finished_at"].is_string());
+    assert_eq!(scene.sink.requests().len(), 1);
+}
+
+async fn what_fails_while_its_pusher_goes_is_not_tried_again() {
+    let scene = Scene::start().await;
+    let task = under_way(&scene, &scene.hook).await;
+    let gone = scene.ann.delete(&format!("/preset/{}/", scene.hook)).await;
+    assert_eq!(gone.data()["revoked_tasks"], 0, "it does not wait");
+    was_revoked_after_one_attempt(&scene, &scene.ann, &task).await;
+}
+
+async fn what_fails_while_its_owner_is_shut_out_is_not_tried_again() {
+    let scene = Scene::start().await;
+    let admin = scene.world.admin().await;
+    let task = under_way(&scene, &scene.hook).await;
+    admin.patch("/account/user/account-of-ann/", json!({ "disabled": true })).await.data();
+    was_revoked_after_one_attempt(&scene, &admin, &task).await;
+}
+
+async fn what_was_pushed_straight_to_a_service_is_tried_again() {
+    let scene = Scene::start().await;
+    scene.sink.script(vec![Play::status(503), Play::status(200)]);
+    let pushed = scene.ann.pushed("webhook", webhook(&scene.sink)).await;
+    assert_eq!(scene.state(&task_id(&pushed)).await, "succeeded");
+}
+
+async fn a_step_that_fails_while_its_group_goes_ends_the_chain() {
+    let scene = Scene::start().await;
+    let members = json!([Scene::member("a", &scene.sink, json!({})), Scene::member("b", &scene.sink, json!({}))]);
+    let group = json!({ "name": "g", "strategy": "fallback", "pushers": members });
+    let group = scene.ann.post("/group/", group).await.id();
+    let task = under_way(&scene, &group).await;
+    let gone = scene.ann.delete(&format!("/group/{group}/")).await;
+    assert_eq!(gone.data()["revoked_tasks"], 1, "the held step");
+    was_revoked_after_one_attempt(&scene, &scene.ann, &task).await;
+}
+
+async fn a_failed_task_can_be_run_again_without_its_pusher() {
+    let scene = Scene::start().await;
+    scene.sink.script(vec![Play::status(400), Play::status(200)]);
+    let task = scene.task(json!({})).await;
+    assert_eq!(scene.state(&task).await, "failed");
+    scene.ann.delete(&format!("/preset/{}/", scene.hook)).await.data();
+    scene.ann.post(&format!("/task/{task}/retry/"), json!({})).await.data();
+    assert_eq!(scene.state(&task).await, "succeeded");
 }
