@@ -219,7 +219,7 @@ impl AccountApi {
             let email = email.0.ok_or_else(|| ApiError::param("email", true))?;
             enroll::confirm_by_hand(&engine, &caller, &email).await?
         } else {
-            enroll::confirm(&engine, &confirm_token.0, origin(request)).await?
+            enroll::confirm(&engine, &confirm_token.0, language(), origin(request)).await?
         };
         Ok(Reply(Confirmed { email: confirmed.email }))
     }

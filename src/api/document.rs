@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
+use super::codes::{self, CODES};
 use crate::domain::idempotency::IdempotencyKey;
 
 /// Where the licences are told.
@@ -51,6 +52,7 @@ pub fn finish(mut document: Value) -> Value {
         document["paths"] = finish_paths(paths);
     }
     add_failure(&mut document);
+    tell_codes(&mut document);
     document["servers"] = json!([{ "url": "/" }]);
     document["info"]["license"] = json!({ "name": env!("CARGO_PKG_LICENSE"), "url": LICENCE_URL });
     document
@@ -285,6 +287,20 @@ fn add_failure(document: &mut Value) {
                 "data": {},
             },
         });
+    }
+}
+
+/// Lists the codes of failures for people, and for programs in the way that says that there may be more one day.
+fn tell_codes(document: &mut Value) {
+    if let Some(code) = document.pointer_mut("/components/schemas/Failure/properties/code") {
+        code["x-extensible-enum"] = CODES.iter().map(|(code, ..)| *code).collect();
+    }
+    if let Some(Value::String(about)) = document.pointer_mut("/info/description") {
+        let table = codes::table();
+        if !about.contains(&table) {
+            about.push_str("\n\n## Codes of failures\n\nThey stay; new ones may come.\n\n");
+            about.push_str(&table);
+        }
     }
 }
 

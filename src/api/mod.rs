@@ -6,6 +6,7 @@ pub mod admission;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod codes;
 pub mod connections;
 pub mod docs;
 pub mod document;

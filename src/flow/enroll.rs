@@ -187,18 +187,19 @@ pub async fn send_letter(
     Ok(())
 }
 
-/// Follows the link of a mail: confirms an account, or gives it its new address. A link to confirm can be followed again
-/// until it ends, because programs that look into mails follow links too.
+/// Follows the link of a mail: confirms an account, or gives it its new address, of which the old one is told in this
+/// language. A link to confirm can be followed again until it ends, because programs that look into mails follow links too.
 ///
 /// # Errors
 /// `NotFound` if the token is not known or has ended; `taken` if somebody has the new address.
-pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Result<Confirmed> {
+pub async fn confirm(engine: &Engine, token: &str, language: Language, origin: Option<IpAddr>) -> Result<Confirmed> {
     let unknown = || Error::NotFound("confirm_token");
     let hash = TokenHash::of(token);
     let now = engine.clock.now();
     let mut tx = engine.store.write().await?;
     let found = tx.mail_token(&hash, now).await?.ok_or_else(unknown)?;
     let event = |action| event_at(now, &somebody(Some(found.account.clone()), origin), action);
+    let before = tx.account(&found.account).await?.ok_or_else(unknown)?;
     match found.purpose {
         MailPurpose::Confirm => {
             if tx.confirm_account(&found.account, found.password_hash.as_deref(), now).await? {
@@ -222,6 +223,12 @@ pub async fn confirm(engine: &Engine, token: &str, origin: Option<IpAddr>) -> Re
     tx.commit().await?;
     // Following a link is a read, as requests go.
     engine.callers.forget();
+    if account.email != before.email && engine.mail.is_some() {
+        let letter = Letter { kind: LetterKind::Changed, to: before.email, language, origin };
+        if let Err(error) = engine.store.record(vec![mails::task(engine, &letter)?]).await {
+            tracing::warn!(?error, account = %account.id, "the old address of an account could not be told of the new one");
+        }
+    }
     Ok(Confirmed { email: account.email })
 }
 

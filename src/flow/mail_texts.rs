@@ -76,6 +76,15 @@ fn english(letter: &Letter, base_url: &str, token: &str) -> (&'static str, Vec<P
                 words("If you know nothing of it, do nothing."),
             ],
         ),
+        LetterKind::Changed => (
+            "Your Fanfare account has a new mail address",
+            vec![
+                Part::Words(format!(
+                    "The account at {base_url} that had the address {to} has another one from now on."
+                )),
+                words("If it was not you, tell whoever runs that server."),
+            ],
+        ),
     }
 }
 
@@ -116,6 +125,13 @@ fn chinese(letter: &Letter, base_url: &str, token: &str) -> (&'static str, Vec<P
                 words("如果您不知情，请忽略本邮件。"),
             ],
         ),
+        LetterKind::Changed => (
+            "您的 Fanfare 账号已更换邮箱",
+            vec![
+                Part::Words(format!("{base_url} 上原先使用邮箱 {to} 的账号已改用其他邮箱。")),
+                words("如果不是您本人操作，请联系该服务器的管理员。"),
+            ],
+        ),
     }
 }
 
@@ -152,6 +168,7 @@ mod tests {
             LetterKind::Exists,
             LetterKind::Reset,
             LetterKind::Change { account: AccountId::new("a"), password_hash: None },
+            LetterKind::Changed,
         ] {
             for language in [Language::English, Language::Chinese] {
                 let letter = Letter { kind: kind.clone(), to: "a&'b@example.org".to_owned(), language, origin: None };
@@ -159,7 +176,7 @@ mod tests {
                 assert_eq!(mail.subject.is_ascii(), language == Language::English, "{}", mail.subject);
                 assert!(mail.text.contains("https://push.example.org") && mail.text.contains("a&'b@example.org"));
                 assert!(mail.html.contains("a&amp;&#39;b@example.org") && !mail.html.contains("a&'b"), "{}", mail.html);
-                let wants_token = kind != LetterKind::Exists;
+                let wants_token = ![LetterKind::Exists, LetterKind::Changed].contains(&kind);
                 assert_eq!((mail.text.contains("t0ken"), mail.html.contains("t0ken")), (wants_token, wants_token));
             }
         }

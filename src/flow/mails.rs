@@ -65,6 +65,8 @@ pub enum LetterKind {
         #[serde(default)]
         password_hash: Option<String>,
     },
+    /// The account that had this address has another one now.
+    Changed,
 }
 
 /// What came of writing a letter.
@@ -85,6 +87,7 @@ impl LetterKind {
             Self::Exists => "exists",
             Self::Reset => "reset",
             Self::Change { .. } => "change",
+            Self::Changed => "changed",
         }
     }
 }
@@ -166,6 +169,10 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
         created_at: now,
         expires_at,
     };
+    if letter.kind == LetterKind::Changed {
+        // Whoever may have the address now.
+        return Ok(Some(None));
+    }
     if let LetterKind::Change { account, password_hash } = &letter.kind {
         tx.alone_with_account(account).await?;
         if password_hash.is_some() && tx.password_hash_of(account).await? != *password_hash {
@@ -188,7 +195,7 @@ async fn token_for(tx: &mut Tx, letter: &Letter, now: Timestamp) -> Result<Optio
             password_hash: password_hash.clone(),
             ..token(account.id.clone(), MailPurpose::Confirm, account.confirm_by())
         })),
-        LetterKind::Exists => Some(None),
+        LetterKind::Exists | LetterKind::Changed => Some(None),
         LetterKind::Reset | LetterKind::Change { .. } => {
             Some(Some(token(account.id, MailPurpose::Reset, now.plus_ms(LINK_MS))))
         }

@@ -1,6 +1,7 @@
 //! `Idempotency-Key` on a push: the same key gets the first answer and makes nothing, however often, wherever and
 //! whenever within a day it comes.
 
+use fanfare::config::LimitsConfig;
 use fanfare::domain::id::PusherId;
 use fanfare::domain::idempotency::IdempotencyKey;
 use fanfare::flow::tidy::tidy;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Answer, Client, FORM, JSON, TEXT, text};
 use crate::support::http_sink::HttpSink;
 use crate::support::scene::Scene;
-use crate::support::world::{both, webhook, with};
+use crate::support::world::{World, both, webhook, with};
 
 both!(
     a_repeated_call_gets_the_first_answer,
@@ -173,7 +174,11 @@ async fn another_pusher_or_account_has_keys_of_its_own() {
 }
 
 async fn a_key_counts_for_a_day() {
-    let scene = Scene::start().await;
+    // What is counted for limits is tidied as well.
+    let none = |limits: &mut LimitsConfig| {
+        (limits.per_account_per_minute, limits.per_pusher_per_minute, limits.daily_quota) = (0, 0, 0);
+    };
+    let scene = Scene::of(World::builder().limits(none)).await;
     let params = json!({ "content": "hi" });
     let repeat = || push(&scene.ann, &scene.hook, "k", params.clone());
     let first = repeat().await;

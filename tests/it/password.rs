@@ -24,6 +24,7 @@ both!(
     nobody_gets_in_by_the_old_password_while_it_is_changed,
     who_was_shut_out_meanwhile_changes_nothing,
     a_change_of_the_address_ends_every_link,
+    the_old_address_is_told_of_the_new_one,
     a_change_of_the_address_is_void_with_another_password,
 );
 
@@ -188,6 +189,21 @@ async fn a_change_of_the_address_ends_every_link() {
     ann.get(&right).await.data();
     assert_eq!(house.reset(&reset, OTHER).await.refusal(), (404, "reset_token_not_found"));
     assert_eq!(ann.get(&mistaken).await.refusal(), (404, "confirm_token_not_found"));
+}
+
+async fn the_old_address_is_told_of_the_new_one() {
+    let house = House::start().await;
+    let ann = house.newcomer(ANN).await;
+    let wish = json!({ "email": "ann@example.net", "password": PASSWORD });
+    ann.patch("/account/user/", wish).await.data();
+    let link = house.link("ann@example.net").await;
+    let before = house.mails_to(ANN).await.len();
+    ann.send_with("GET", &link, None, &[("accept-language", "zh-CN")], b"").await.data();
+    let told = house.mails_to(ANN).await.split_off(before);
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(told.subject(), "您的 Fanfare 账号已更换邮箱");
+    assert!(told.parts()[0].1.contains(ANN) && !told.parts()[0].1.contains("example.net"));
+    assert_eq!(house.mails_to("ann@example.net").await.len(), 1, "the link alone");
 }
 
 async fn a_change_of_the_address_is_void_with_another_password() {

@@ -1,9 +1,10 @@
 //! A caller of the API, down to the bytes: what it sends is what it was told to send, and every answer is checked to be
-//! an envelope.
+//! an envelope, and its code one that the document tells.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use fanfare::api::codes::CODES;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -237,6 +238,8 @@ fn parse(answer: &[u8], request: &str) -> Answer {
     let keys: Vec<&String> = answer.body.as_object().expect("an object").keys().collect();
     assert_eq!(keys, ["success", "code", "message", "data"], "{request}: not an envelope: {text}");
     assert_eq!(answer.body["success"] == true, answer.status == 200, "{request}: {text}");
+    let is_told = CODES.iter().any(|(code, status, _)| (*code, *status) == (answer.code(), answer.status));
+    assert!(answer.status == 200 || is_told, "{request}: no code that the document knows: {text}");
     answer
 }
 
