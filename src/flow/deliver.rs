@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::delivery::{Answer, Outcome, SendFailure};
+use crate::domain::delivery::{Answer, Outcome, Outgoing, SendFailure};
 use crate::domain::mask::Redactor;
 use crate::domain::retry::{Next, next};
 use crate::domain::time::Timestamp;
@@ -26,13 +26,23 @@ struct Report {
     outcome: Outcome,
     status: Option<u16>,
     response: Option<String>,
+    /// Of a mail that not all got: who did.
+    reached: Vec<String>,
+}
+
+impl Report {
+    /// An outcome without an answer.
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, status: None, response: None, reached: Vec::new() }
+    }
 }
 
 /// Makes one attempt. Never fails: what goes wrong is part of the outcome.
 pub async fn deliver(engine: &Engine, task: &Claimed) -> Finish {
     let began = engine.clock.now();
-    let report = attempt(engine, task, began).await;
-    finish(engine, task, began, report)
+    let log = log_so_far(task);
+    let report = attempt(engine, task, &log, began).await;
+    finish(engine, task, log, began, report)
 }
 
 /// The outcome of an attempt that broke off in this process.
@@ -43,7 +53,7 @@ pub fn interrupted(engine: &Engine, task: &Claimed) -> Finish {
         after: None,
     };
     let now = engine.clock.now();
-    finish(engine, task, now, Report { outcome, status: None, response: None })
+    finish(engine, task, log_so_far(task), now, Report::of(outcome))
 }
 
 /// The outcome of an attempt that was broken off because the server stops: another follows at once, wherever it can.
@@ -57,6 +67,7 @@ pub fn broken_off(engine: &Engine, task: &Claimed, began: Timestamp) -> Finish {
         code: Some(code.clone()),
         status: None,
         response: None,
+        reached: Vec::new(),
     };
     Finish {
         id: task.id.clone(),
@@ -69,7 +80,7 @@ pub fn broken_off(engine: &Engine, task: &Claimed, began: Timestamp) -> Finish {
     }
 }
 
-async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
+async fn attempt(engine: &Engine, task: &Claimed, log: &[Attempt], now: Timestamp) -> Report {
     if task.service == mails::SERVICE {
         return Box::pin(own_mail(engine, task)).await;
     }
@@ -84,10 +95,13 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
     };
     let redactor = Redactor::new(&service.spec, &params, &secrets);
     let env = RenderEnv { now, delivery_id: task.id.as_str(), random: rand::random() };
-    let outgoing = match service.render(&params, &env) {
+    let mut outgoing = match service.render(&params, &env) {
         Ok(outgoing) => outgoing,
         Err(problem) => return never(task, "not_renderable", &redactor.redact(&problem.to_string())),
     };
+    if let Outgoing::Mail(mail) = &mut outgoing {
+        mail.reached = log.iter().flat_map(|attempt| attempt.reached.clone()).collect();
+    }
     match engine.sender.send(outgoing).await {
         Ok(answer) => judged(&service, answer, now, &redactor),
         // A refusal is one, however it ends.
@@ -100,14 +114,12 @@ async fn attempt(engine: &Engine, task: &Claimed, now: Timestamp) -> Report {
 
 /// One attempt at a mail of the server itself.
 async fn own_mail(engine: &Engine, task: &Claimed) -> Report {
-    let later = |code: &str, message: &str| Report {
-        outcome: Outcome::Later { code: format!("mail:{code}"), message: message.to_owned(), after: None },
-        status: None,
-        response: None,
+    let later = |code: &str, message: &str| {
+        Report::of(Outcome::Later { code: format!("mail:{code}"), message: message.to_owned(), after: None })
     };
     let outgoing = match mails::write(engine, task).await {
         Ok(Written::Mail(outgoing)) => outgoing,
-        Ok(Written::Nobody) => return Report { outcome: Outcome::Sent, status: None, response: None },
+        Ok(Written::Nobody) => return Report::of(Outcome::Sent),
         Ok(Written::NoRelay) => return later("not_configured", "the server has no mail relay"),
         Err(error) => {
             tracing::warn!(?error, task_id = %task.id, "a mail could not be written");
@@ -115,14 +127,17 @@ async fn own_mail(engine: &Engine, task: &Claimed) -> Report {
         }
     };
     match engine.sender.send(outgoing).await {
-        Ok(answer) => Report { outcome: Outcome::Sent, status: Some(answer.status), response: None },
+        Ok(answer) => Report { status: Some(answer.status), ..Report::of(Outcome::Sent) },
         Err(failure) => {
+            // Nobody has a list of these tasks, and whoever waits for the mail does not know why it does not come.
+            tracing::warn!(task_id = %task.id, code = failure.code, retried = failure.retry,
+                "a mail of this server could not be sent: {}", failure.message);
             let (code, message) = (format!("mail:{}", failure.code), failure.message.clone());
             let outcome = match failure.retry {
                 true => Outcome::Later { code, message, after: None },
                 false => Outcome::Never { code, message },
             };
-            Report { outcome, status: failure.status, response: Some(cut(&failure.message)) }
+            Report { status: failure.status, response: Some(cut(&failure.message)), ..Report::of(outcome) }
         }
     }
 }
@@ -138,7 +153,7 @@ fn judged(service: &Service, mut answer: Answer, now: Timestamp, redactor: &Reda
         answer.body = shown.into_bytes();
         outcome = retold(outcome, service.judge(&answer, now), redactor);
     }
-    Report { outcome: redacted(outcome, redactor), status: Some(answer.status), response }
+    Report { status: Some(answer.status), response, ..Report::of(redacted(outcome, redactor)) }
 }
 
 /// The outcome with the words of the other one, which was made without secrets. The code stays unless it holds one.
@@ -160,23 +175,21 @@ fn failed(service: &Service, failure: &SendFailure, redactor: &Redactor) -> Repo
         outcome: redacted(service.failure(failure), redactor),
         status: failure.status,
         response: Some(cut(&redactor.redact(&failure.message))),
+        reached: failure.reached.clone(),
     }
 }
 
 fn later(task: &Claimed, code: &str, message: &str) -> Report {
     let code = format!("{}:{code}", task.service);
-    let outcome = Outcome::Later { code, message: message.to_owned(), after: None };
-    Report { outcome, status: None, response: None }
+    Report::of(Outcome::Later { code, message: message.to_owned(), after: None })
 }
 
 fn never(task: &Claimed, code: &str, message: &str) -> Report {
-    let outcome = Outcome::Never { code: format!("{}:{code}", task.service), message: message.to_owned() };
-    Report { outcome, status: None, response: None }
+    Report::of(Outcome::Never { code: format!("{}:{code}", task.service), message: message.to_owned() })
 }
 
-fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> Finish {
+fn finish(engine: &Engine, task: &Claimed, log: Vec<Attempt>, began: Timestamp, report: Report) -> Finish {
     let now = engine.clock.now();
-    let log = log_so_far(task);
     let decided = next(&engine.retries, &report.outcome, attempts_made(task, &log), now, rand::random());
     let (code, message) = match &report.outcome {
         Outcome::Sent => (None, None),
@@ -206,6 +219,7 @@ fn finish(engine: &Engine, task: &Claimed, began: Timestamp, report: Report) -> 
         code,
         status: report.status,
         response: report.response,
+        reached: report.reached,
     };
     Finish {
         id: task.id.clone(),
@@ -252,6 +266,7 @@ fn extended_log(task: &Claimed, mut log: Vec<Attempt>, attempt: Attempt) -> Stri
             code: None,
             status: None,
             response: None,
+            reached: Vec::new(),
         });
     }
     log.push(attempt);

@@ -156,6 +156,7 @@ pub async fn write(engine: &Engine, task: &Claimed) -> Result<Written> {
         text,
         html: Some(html),
         message_id: format!("{}@{domain}", task.id),
+        reached: Vec::new(),
     }))))
 }
 

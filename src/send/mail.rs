@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use lettre::Message;
+use lettre::address::Envelope;
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::response::Response;
+use lettre::{Address, Message};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::relays::{Phase, Relays};
-use super::{SenderConfig, lasting, passing, timed_out, tls};
+use super::{SenderConfig, headers, lasting, passing, timed_out, tls};
 use crate::domain::delivery::{Answer, Mail, MailSecurity, Relay, SendFailure};
 
 /// Characters of a relay's reply that are told to people.
@@ -25,6 +26,11 @@ pub(super) struct MailSender {
 /// What went wrong between this side and a relay.
 pub(super) enum MailFault {
     Smtp(Phase, lettre::transport::smtp::Error),
+    /// Some were refused, and others got the mail.
+    Partly {
+        refused: Vec<(Address, lettre::transport::smtp::Error)>,
+        taken: Vec<Address>,
+    },
     Told(SendFailure),
 }
 
@@ -36,13 +42,15 @@ impl MailSender {
 
     pub(super) async fn send(&self, mail: &Mail) -> Result<Answer, SendFailure> {
         let message = compose(mail)?;
-        let formatted = message.formatted();
-        let attempt = self.relays.deliver(&mail.relay, message.envelope(), &formatted);
+        let formatted = headers::folded(message.formatted());
+        let envelope = to_the_others(message.envelope(), &mail.reached);
+        let attempt = self.relays.deliver(&mail.relay, &envelope, &formatted);
         match timeout(self.config.attempt_timeout, attempt).await {
             Err(_) => Err(timed_out(self.config.attempt_timeout)),
             Ok(Ok(response)) => Ok(answer(&response)),
             Ok(Err(MailFault::Told(failure))) => Err(failure),
             Ok(Err(MailFault::Smtp(phase, error))) => Err(explain(phase, &error, &mail.relay)),
+            Ok(Err(MailFault::Partly { refused, taken })) => Err(partly(&refused, &taken, &mail.relay)),
         }
     }
 }
@@ -55,7 +63,12 @@ fn answer(response: &Response) -> Answer {
 fn compose(mail: &Mail) -> Result<Message, SendFailure> {
     let from = mailbox(&mail.from, "sender")?;
     let id = message_id(&mail.message_id, from.email.domain())?;
-    let mut builder = Message::builder().from(from).message_id(Some(id)).subject(one_line(&mail.subject));
+    let mut builder = Message::builder().from(from).message_id(Some(id));
+    let subject = one_line(&mail.subject);
+    builder = match headers::in_encoded_words(&subject) {
+        Some(encoded) => builder.raw_header(headers::subject(subject, encoded)),
+        None => builder.subject(subject),
+    };
     for to in &mail.to {
         builder = builder.to(mailbox(to, "recipient")?);
     }
@@ -81,7 +94,14 @@ fn mailbox(text: &str, what: &str) -> Result<Mailbox, SendFailure> {
     if text.chars().any(char::is_control) {
         return Err(invalid());
     }
-    text.trim().parse().map_err(|_| invalid())
+    let mut mailbox: Mailbox = text.trim().parse().map_err(|_| invalid())?;
+    // Any relay takes a domain of other letters in its ASCII spelling.
+    if let Ok(Host::Domain(domain)) = Host::parse(mailbox.email.domain())
+        && !mailbox.email.domain().is_ascii()
+    {
+        mailbox.email = Address::new(mailbox.email.user(), domain).map_err(|_| invalid())?;
+    }
+    Ok(mailbox)
 }
 
 /// The identifier in angle brackets; one without a domain gets the sender's.
@@ -141,6 +161,24 @@ fn refusal(phase: Phase, code: u16, error: &lettre::transport::smtp::Error, rela
     } else {
         lasting("relay_refused", format!("The relay refused the mail ({code}): {reply}"))
     }
+}
+
+/// Whom an envelope leads to but for those who have the mail; to all, should they be all.
+fn to_the_others(envelope: &Envelope, reached: &[String]) -> Envelope {
+    let others = envelope.to().iter().filter(|address| !reached.contains(&address.to_string())).cloned();
+    Envelope::new(envelope.from().cloned(), others.collect()).unwrap_or_else(|_| envelope.clone())
+}
+
+/// The failure of a mail that not all of its recipients got. It passes if that of one does.
+fn partly(refused: &[(Address, lettre::transport::smtp::Error)], taken: &[Address], relay: &Relay) -> SendFailure {
+    let each = refused.iter().map(|(address, error)| format!("{address} ({})", reply_text(error, relay)));
+    let each = each.collect::<Vec<_>>().join(", ");
+    let message = format!("The relay refused {each}; it took the mail for the other {}.", taken.len());
+    let passes = refused.iter().find(|(_, error)| error.is_transient());
+    let failure =
+        if passes.is_some() { passing("relay_unavailable", message) } else { lasting("relay_refused", message) };
+    let status = passes.or(refused.first()).and_then(|(_, error)| error.status()).map(u16::from);
+    SendFailure { status, reached: taken.iter().map(ToString::to_string).collect(), ..failure }
 }
 
 /// What the relay said, on one line, cut, without the password.

@@ -22,6 +22,7 @@ fn mail() -> Mail {
         text: "90 %".to_owned(),
         html: None,
         message_id: "task1".to_owned(),
+        reached: Vec::new(),
     }
 }
 

@@ -2,8 +2,10 @@
 //! answer or why there is none. Decides nothing about success or about trying again later.
 
 pub mod guard;
+mod headers;
 mod http;
 mod mail;
+mod recipients;
 mod relays;
 mod tls;
 
@@ -107,12 +109,12 @@ impl Sender {
 
 /// A failure that another attempt may get past.
 fn passing(code: &'static str, message: impl Into<String>) -> SendFailure {
-    SendFailure { code, message: message.into(), retry: true, status: None, begun: None }
+    SendFailure { code, message: message.into(), retry: true, status: None, begun: None, reached: Vec::new() }
 }
 
 /// A failure that every attempt would meet.
 fn lasting(code: &'static str, message: impl Into<String>) -> SendFailure {
-    SendFailure { code, message: message.into(), retry: false, status: None, begun: None }
+    SendFailure { code, message: message.into(), retry: false, status: None, begun: None, reached: Vec::new() }
 }
 
 fn timed_out(limit: Duration) -> SendFailure {

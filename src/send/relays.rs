@@ -21,11 +21,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::mail::MailFault;
-use super::{SenderConfig, blocked, lasting, passing};
+use super::{SenderConfig, blocked, lasting, passing, recipients};
 use crate::domain::delivery::{MailSecurity, Relay};
 
 /// Relays remembered at a time; the one that was used longest ago makes room.
 const MAX_RELAYS: usize = 64;
+/// A relay ends the connection, and has not taken the mail (RFC 5321, 3.8).
+const GOOD_BYE: u16 = 421;
 /// How long an idle connection is kept. Relays close theirs after minutes.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 
@@ -65,17 +67,36 @@ impl Relays {
         Ok(Self { config, roots, hello: ClientId::default(), lanes: Mutex::default() })
     }
 
-    /// Hands a mail to its relay, after waiting for a free connection. Giving up half-way closes the connection.
+    /// Hands a mail to its relay, after waiting for a free connection. Giving up half-way closes the connection. Should the
+    /// relay refuse some of several recipients, the others get the mail all the same.
     pub(super) async fn deliver(&self, relay: &Relay, to: &Envelope, mail: &[u8]) -> Result<Response, MailFault> {
         let lane = self.lane(relay);
         let _permit = lane.permits.acquire().await.expect("nothing closes this semaphore");
-        let mut connection = match lane.take_alive(self.config.connect_timeout).await {
-            Some(connection) => connection,
-            None => self.open(relay).await?,
+        let mut parked = lane.take_alive(self.config.connect_timeout).await;
+        let error = loop {
+            let is_used = parked.is_some();
+            let mut connection = match parked.take() {
+                Some(connection) => connection,
+                None => self.open(relay).await?,
+            };
+            match connection.send(to, mail).await {
+                Ok(response) => {
+                    lane.park(connection);
+                    return Ok(response);
+                }
+                // Relays say good-bye after so many mails; a new connection is as good as the old one was.
+                Err(error) if is_used && error.status().is_some_and(|code| u16::from(code) == GOOD_BYE) => {}
+                Err(error) => break error,
+            }
         };
-        let response = connection.send(to, mail).await.map_err(|error| MailFault::Smtp(Phase::Transfer, error))?;
-        lane.park(connection);
-        Ok(response)
+        if error.status().is_some() && to.to().len() > 1 {
+            let mut connection = self.open(relay).await?;
+            if let Some(partly) = recipients::send_to_those_taken(&mut connection, to, mail).await? {
+                lane.park(connection);
+                return Err(partly);
+            }
+        }
+        Err(MailFault::Smtp(Phase::Transfer, error))
     }
 
     fn lane(&self, relay: &Relay) -> Arc<Lane> {

@@ -78,6 +78,7 @@ impl MailTemplate {
             text: self.text.text(scope)?.into_owned(),
             html: (!html.is_empty()).then(|| html.into_owned()),
             message_id,
+            reached: Vec::new(),
         })
     }
 

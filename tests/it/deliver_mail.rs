@@ -20,6 +20,8 @@ both!(
     the_definition_says_what_is_tried_again,
     a_relay_that_defers_is_tried_again,
     a_relay_that_hangs_ends_in_a_timeout,
+    who_is_deferred_gets_the_mail_later_and_the_others_once,
+    who_is_refused_keeps_the_mail_from_nobody,
 );
 
 /// A server, a relay, and Ann with her Preset on `email`.
@@ -64,6 +66,53 @@ async fn a_mail_arrives() {
     assert_eq!(mail.parts(), [("text/plain".to_owned(), "90 %\n.end".to_owned())]);
     let id = format!("<{}@example.org>", text(&task["task_id"]));
     assert_eq!(mail.header("message-id"), Some(id), "the same at every attempt");
+}
+
+const BOB: &str = "bob@example.net";
+const CID: &str = "cid@example.net";
+
+/// Whom each mail that was taken went to.
+fn recipients(post: &Post) -> Vec<Vec<String>> {
+    post.relay.mails().into_iter().map(|mail| mail.to).collect()
+}
+
+async fn who_is_deferred_gets_the_mail_later_and_the_others_once() {
+    let post = Post::start(
+        World::builder().retry_waits_ms(&[60_000, 60_000]).start().await,
+        SmtpSink::start().await,
+        json!({ "cc": "dan@example.net" }),
+    );
+    let mut post = post.await;
+    post.relay.refuse(CID, "450 4.2.0 greylisted");
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["error"]["code"]), (&json!("waiting"), &json!("email:mailbox_busy")));
+    assert_eq!(recipients(&post), [[BOB, "dan@example.net"]], "at once");
+    // Another process knows whom it reached as well.
+    post.world.restart().await;
+    post.relay.welcome(CID);
+    post.world.forward(100_000);
+    let task = text(&task["task_id"]);
+    post.relay.expect(2).await;
+    post.world.settle().await;
+    assert_eq!(post.ann.task(&task).await["state"], "succeeded");
+    assert_eq!(recipients(&post)[1..], [[CID]]);
+}
+
+async fn who_is_refused_keeps_the_mail_from_nobody() {
+    let post = Post::plain().await;
+    post.relay.refuse(BOB, "550 5.1.1 no such user");
+    let task = post.push(json!({ "content": "c" })).await;
+    assert_eq!((&task["state"], &task["attempts"]), (&json!("failed"), &json!(1)));
+    assert_eq!(task["error"]["code"], "email:mailbox_not_found");
+    let told = "The relay refused bob@example.net (5.1.1 no such user); it took the mail for the other 1.";
+    assert_eq!(task["attempt_log"][0]["response"], told);
+    assert_eq!(recipients(&post), [[CID]]);
+    // Tried again by hand, it goes to whom it did not reach.
+    post.relay.welcome(BOB);
+    let path = format!("/task/{}/retry/", text(&task["task_id"]));
+    post.ann.post(&path, json!({})).await.data();
+    post.world.settle().await;
+    assert_eq!(recipients(&post), [[CID], [BOB]]);
 }
 
 async fn a_mail_in_markdown_has_two_parts() {
@@ -126,7 +175,7 @@ async fn what_a_relay_defers_has_the_word_of_the_definition() {
         [("451 4.3.0 later", "email:relay_unavailable"), ("421 4.3.2 closing", "email:relay_unavailable")],
     ] {
         post.relay.script(replies.iter().map(|(reply, _)| Trouble::say("RCPT", reply)).collect());
-        let task = post.push(json!({ "content": "c" })).await;
+        let task = post.push(json!({ "content": "c", "to": BOB })).await;
         assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(3)), "{replies:?}");
         for (at, (reply, code)) in replies.iter().enumerate() {
             assert_eq!(task["attempt_log"][at]["code"], *code, "{reply}");

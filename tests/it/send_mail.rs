@@ -32,6 +32,7 @@ fn mail(relay: Relay) -> Mail {
         text: "90 %\n.hidden\nend".to_owned(),
         html: None,
         message_id: "task1".to_owned(),
+        reached: Vec::new(),
     }
 }
 
@@ -51,6 +52,83 @@ async fn a_mail_arrives_and_the_reply_comes_back() {
     assert_eq!(arrived.header("from").as_deref(), Some("Fanfare <push@example.org>"));
     assert!(arrived.header("date").unwrap().ends_with("+0000"), "{:?}", arrived.header("date"));
     assert_eq!(arrived.parts(), [("text/plain".to_owned(), "90 %\n.hidden\nend".to_owned())]);
+}
+
+#[tokio::test]
+async fn those_get_a_mail_whom_the_relay_takes_it_for() {
+    let sink = SmtpSink::start().await;
+    let [ann, bob, eve] = ["ann@example.net", "bob@example.net", "eve@example.net"];
+    let to = |to: &[&str]| Mail { to: to.iter().map(ToString::to_string).collect(), ..mail(sink.relay()) };
+    let sender = sender();
+    sink.refuse(bob, "550 5.1.1 no such user");
+    let failure = send(&sender, to(&[ann, bob, eve])).await.unwrap_err();
+    assert_eq!((failure.code, failure.retry, failure.status), ("relay_refused", false, Some(550)));
+    let told = "The relay refused bob@example.net (5.1.1 no such user); it took the mail for the other 2.";
+    assert_eq!(failure.message, told);
+    let arrived = sink.only_mail();
+    assert_eq!(arrived.to, [ann, eve]);
+    assert_eq!(arrived.header("to").as_deref(), Some("ann@example.net, bob@example.net, eve@example.net"));
+
+    assert_eq!(failure.reached, [ann, eve]);
+
+    // Nobody is left.
+    let failure = send(&sender, to(&[bob, bob])).await.unwrap_err();
+    assert_eq!((failure.code, failure.retry, failure.reached.len()), ("relay_refused", false, 0));
+    // Somebody may be taken later, and who has the mail does not get it again.
+    sink.refuse(eve, "450 4.2.0 greylisted");
+    let failure = send(&sender, to(&[ann, bob, eve])).await.unwrap_err();
+    assert_eq!((failure.code, failure.retry, failure.status), ("relay_unavailable", true, Some(450)));
+    assert_eq!(failure.reached, [ann]);
+    sink.welcome(eve);
+    let failure = send(&sender, Mail { reached: failure.reached, ..to(&[ann, bob, eve]) }).await.unwrap_err();
+    assert_eq!((failure.code, failure.retry, failure.reached), ("relay_refused", false, vec![eve.to_owned()]));
+    assert_eq!(
+        sink.mails().into_iter().map(|mail| mail.to).collect::<Vec<_>>(),
+        [vec![ann, eve], vec![ann], vec![eve]]
+    );
+    // What is refused is not a recipient.
+    sink.script(vec![Trouble::say("DATA", "554 5.6.0 no")]);
+    let failure = send(&sender, to(&[ann, ann])).await.unwrap_err();
+    assert_eq!((failure.code, failure.status), ("relay_refused", Some(554)));
+    assert_eq!(sink.mails().len(), 3);
+    send(&sender, to(&[ann])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_says_good_bye_to_a_used_connection_gets_the_mail_on_a_new_one() {
+    let sink = SmtpSink::start().await;
+    let sender = sender();
+    send(&sender, mail(sink.relay())).await.unwrap();
+    sink.script(vec![Trouble::say("MAIL", "421 4.7.0 enough for one connection")]);
+    send(&sender, mail(sink.relay())).await.unwrap();
+    assert_eq!((sink.mails().len(), sink.connections()), (2, 2));
+    // A new one that says so has nothing better behind it.
+    let fresh = self::sender();
+    sink.script(vec![Trouble::say("MAIL", "421 4.3.2 going down")]);
+    let failure = send(&fresh, mail(sink.relay())).await.unwrap_err();
+    assert_eq!((failure.code, failure.retry, failure.status), ("relay_unavailable", true, Some(421)));
+}
+
+#[tokio::test]
+async fn a_domain_of_other_letters_goes_out_in_ascii() {
+    let sink = SmtpSink::start().await;
+    let to = vec!["Ann <ann@bücher.example>".to_owned()];
+    send(&sender(), Mail { to, ..mail(sink.relay()) }).await.unwrap();
+    let arrived = sink.only_mail();
+    assert_eq!(arrived.to, ["ann@xn--bcher-kva.example"]);
+    assert_eq!(arrived.header("to").as_deref(), Some("Ann <ann@xn--bcher-kva.example>"));
+}
+
+#[tokio::test]
+async fn no_line_of_a_header_is_longer_than_relays_take() {
+    let sink = SmtpSink::start().await;
+    let to: Vec<String> = (0..60).map(|n| format!("firstname.lastname{n}@department.example.org")).collect();
+    let subject = format!("see https://example.org/?q={}", "a".repeat(1200));
+    send(&sender(), Mail { to: to.clone(), subject: subject.clone(), ..mail(sink.relay()) }).await.unwrap();
+    let arrived = sink.only_mail();
+    assert!(arrived.data.lines().all(|line| line.len() <= 998));
+    assert_eq!((&arrived.to, arrived.subject()), (&to, subject));
+    assert_eq!(arrived.header("to"), Some(to.join(", ")));
 }
 
 #[tokio::test]

@@ -246,8 +246,8 @@ fn texts_for_people_are_one_short_line() {
 #[test]
 fn failures_keep_their_word() {
     let service = with("");
-    let failure =
-        |retry| SendFailure { code: "timeout", message: "no answer\nin time".into(), retry, status: None, begun: None };
+    let message = "no answer\nin time".to_owned();
+    let failure = |retry| SendFailure { message: message.clone(), retry, status: None, ..refused("timeout", 0) };
     assert_eq!(spell(service.failure(&failure(true))), "later t:timeout no answer in time");
     assert_eq!(spell(service.failure(&failure(false))), "never t:timeout no answer in time");
 }
@@ -259,7 +259,8 @@ fn with_mail(response: &str) -> Service {
 
 /// What a relay refused, or deferred, as the sender tells it.
 fn refused(code: &'static str, status: u16) -> SendFailure {
-    SendFailure { code, message: "5.0.0\nno".into(), retry: status < 500, status: Some(status), begun: None }
+    let (message, retry) = ("5.0.0\nno".to_owned(), status < 500);
+    SendFailure { code, message, retry, status: Some(status), begun: None, reached: Vec::new() }
 }
 
 #[test]

@@ -87,6 +87,8 @@ impl ReceivedMail {
 #[derive(Default)]
 struct State {
     troubles: Mutex<Vec<Trouble>>,
+    /// Recipients that are always refused, and how.
+    refused: Mutex<Vec<(String, String)>>,
     mails: Mutex<Vec<ReceivedMail>>,
     login: Mutex<Option<(String, String)>>,
     login_ways: Mutex<String>,
@@ -160,6 +162,16 @@ impl SmtpSink {
     /// Adds to what goes otherwise; each entry happens once.
     pub fn script(&self, troubles: Vec<Trouble>) {
         self.state.troubles.lock().expect("no panic while locked").extend(troubles);
+    }
+
+    /// Takes no mail for this recipient, and replies this.
+    pub fn refuse(&self, recipient: &str, reply: &str) {
+        self.state.refused.lock().expect("no panic while locked").push((recipient.to_owned(), reply.to_owned()));
+    }
+
+    /// Takes mail for this recipient again.
+    pub fn welcome(&self, recipient: &str) {
+        self.state.refused.lock().expect("no panic while locked").retain(|(refused, _)| refused != recipient);
     }
 
     /// All mails that were taken.
@@ -301,8 +313,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 self.reply("MAIL", "250 2.1.0 sender ok").await?
             }
             "RCPT" => {
-                self.to.push(address(line));
-                self.reply("RCPT", "250 2.1.5 recipient ok").await?
+                let recipient = address(line);
+                let refused = self.state.refused.lock().expect("no panic while locked").clone();
+                match refused.into_iter().find(|(refused, _)| *refused == recipient) {
+                    Some((_, reply)) => self.say(&reply).await?,
+                    None => {
+                        self.to.push(recipient);
+                        self.reply("RCPT", "250 2.1.5 recipient ok").await?
+                    }
+                }
+            }
+            "RSET" => {
+                self.to.clear();
+                self.say("250 2.0.0 forgotten").await?
             }
             "DATA" => self.data().await?,
             "NOOP" => self.reply("NOOP", "250 2.0.0 ok").await?,
