@@ -45,6 +45,11 @@ impl Source {
         let lasting = |bits: u128| if bits >> 32 == MAPPED { bits } else { bits & !u128::from(u64::MAX) };
         Self(address.map(lasting))
     }
+
+    /// A text that stands for it.
+    pub fn as_key(self) -> String {
+        self.0.map(|bits| format!("{bits:x}")).unwrap_or_default()
+    }
 }
 
 /// Wrong passwords, some of them forgotten since.

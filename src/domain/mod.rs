@@ -4,7 +4,6 @@
 pub mod account;
 pub mod address;
 pub mod agenda;
-pub mod allowance;
 pub mod attempts;
 pub mod audit;
 pub mod captcha;

@@ -1,14 +1,16 @@
-//! Who is kept waiting at the door: whoever tries passwords, and whoever has mails sent. Each node remembers for
-//! itself, in memory, and only so much.
+//! Who is kept waiting at the door: whoever tries passwords, and whoever has mails sent. Of passwords each node remembers
+//! for itself, in memory, and only so much; mails are counted in the database, for all nodes and over a restart.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::allowance::Allowance;
+use sha2::{Digest, Sha256};
+
 use crate::domain::attempts::{Attempts, Source};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Limit, Result};
+use crate::store::{Store, Tx};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Mails of one kind to one address in an hour.
@@ -37,22 +39,10 @@ impl Visitor {
     }
 }
 
-/// What this node remembers.
+/// The wrong passwords that this node remembers.
+#[derive(Default)]
 pub struct Door {
     attempts: Mutex<Attempts>,
-    /// By kind of mail and address.
-    recipients: Mutex<Allowance<(&'static str, String)>>,
-    askers: Mutex<Allowance<Source>>,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Self {
-            attempts: Mutex::default(),
-            recipients: Mutex::new(Allowance::new(MAILS_TO_ADDRESS, HOUR_MS)),
-            askers: Mutex::new(Allowance::new(MAILS_BY_SOURCE, HOUR_MS)),
-        }
-    }
 }
 
 impl Door {
@@ -69,21 +59,31 @@ impl Door {
     pub fn password_right(&self, email_key: &str, visitor: &Visitor, now: Timestamp) {
         lock(&self.attempts).succeeded(email_key, visitor.source, now);
     }
+}
 
-    /// Whether another mail of a kind may go to an address now. The visitor must not learn it: it would tell who else
-    /// has asked.
-    pub fn may_mail(&self, kind: &'static str, email_key: &str, now: Timestamp) -> bool {
-        lock(&self.recipients).take((kind, email_key.to_owned()), now).is_ok()
-    }
+/// Whether another mail of a kind may go to an address now. The visitor must not learn it: it would tell who else has
+/// asked.
+///
+/// # Errors
+/// If the database fails.
+pub async fn may_mail(tx: &mut Tx, kind: &str, email_key: &str, now: Timestamp) -> Result<bool> {
+    // Who has asked for mails without having an account is nobody's business either.
+    let whose = Sha256::digest(email_key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let taken = tx.take_in_window(&format!("m:{kind}:{whose}"), MAILS_TO_ADDRESS, HOUR_MS, now).await?;
+    Ok(taken.is_none())
+}
 
-    /// Lets somebody ask for a mail.
-    ///
-    /// # Errors
-    /// `Limited` if they have asked for too many.
-    pub fn ask_for_mail(&self, visitor: &Visitor, now: Timestamp) -> Result<()> {
-        let asked = lock(&self.askers).take(visitor.source, now);
-        asked.map_err(|ms| limited(Limit::Rate, ms))
+/// Lets somebody ask for a mail.
+///
+/// # Errors
+/// `Limited` if they have asked for too many; if the database fails.
+pub async fn ask_for_mail(store: &Store, visitor: &Visitor, now: Timestamp) -> Result<()> {
+    let mut tx = store.write().await?;
+    let key = format!("s:{}", visitor.source.as_key());
+    if let Some(ms) = tx.take_in_window(&key, MAILS_BY_SOURCE, HOUR_MS, now).await? {
+        return Err(limited(Limit::Rate, ms));
     }
+    tx.commit().await
 }
 
 fn limited(limit: Limit, ms: i64) -> Error {

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::audit::{event_at, somebody};
-use super::door::Visitor;
+use super::door::{self, Visitor};
 use super::login::{self, Turn};
 use super::mails::{self, Letter, LetterKind};
 use super::{Caller, Engine};
@@ -67,14 +67,14 @@ pub async fn sign_up(engine: &Engine, wish: SignUp, visitor: &Visitor) -> Result
     let now = engine.clock.now();
     if check_code(engine, &code, &key).await? == InviteKind::Auto {
         // Anybody makes such codes, for any address.
-        engine.door.ask_for_mail(visitor, now)?;
+        door::ask_for_mail(&engine.store, visitor, now).await?;
     }
     let hash = turn.hash(wish.password).await?;
     let mut tx = engine.store.write().await?;
     let (kind, is_new) = enter(&mut tx, (&code, &key), (hash, void), now, visitor.origin).await?;
     let mut mail = None;
     // The first mail to a new account always goes out; the code bounds how many there are.
-    if engine.mail.is_some() && (is_new || engine.door.may_mail(kind.as_str(), &key, now)) {
+    if engine.mail.is_some() && (is_new || door::may_mail(&mut tx, kind.as_str(), &key, now).await?) {
         let letter = Letter { kind, to: key, language: wish.language, origin: visitor.origin };
         let task = mails::task(engine, &letter)?;
         mail = Some((task.lane.clone(), task.run_at.0));
@@ -179,11 +179,16 @@ pub async fn send_letter(
         return Err(Refusal::MailNotConfigured.into());
     }
     let now = engine.clock.now();
-    engine.door.ask_for_mail(visitor, now)?;
-    if engine.door.may_mail(kind.as_str(), &to, now) {
-        let task = mails::task(engine, &Letter { kind, to, language, origin: visitor.origin })?;
-        engine.store.record(vec![task]).await?;
+    door::ask_for_mail(&engine.store, visitor, now).await?;
+    let mut tx = engine.store.write().await?;
+    if !door::may_mail(&mut tx, kind.as_str(), &to, now).await? {
+        return Ok(());
     }
+    let task = mails::task(engine, &Letter { kind, to, language, origin: visitor.origin })?;
+    let (lane, run_at) = (task.lane.clone(), task.run_at.0);
+    tx.insert_task(task).await?;
+    tx.commit().await?;
+    engine.store.signal().note([(lane.as_str(), run_at)]);
     Ok(())
 }
 
@@ -220,15 +225,17 @@ pub async fn confirm(engine: &Engine, token: &str, language: Language, origin: O
         MailPurpose::Reset => return Err(unknown()),
     }
     let account = tx.account(&found.account).await?.ok_or_else(unknown)?;
-    tx.commit().await?;
-    // Following a link is a read, as requests go.
-    engine.callers.forget();
+    let mut mail = None;
     if account.email != before.email && engine.mail.is_some() {
         let letter = Letter { kind: LetterKind::Changed, to: before.email, language, origin };
-        if let Err(error) = engine.store.record(vec![mails::task(engine, &letter)?]).await {
-            tracing::warn!(?error, account = %account.id, "the old address of an account could not be told of the new one");
-        }
+        let task = mails::task(engine, &letter)?;
+        mail = Some((task.lane.clone(), task.run_at.0));
+        tx.insert_task(task).await?;
     }
+    tx.commit().await?;
+    engine.store.signal().note(mail.iter().map(|(lane, run_at)| (lane.as_str(), *run_at)));
+    // Following a link is a read, as requests go.
+    engine.callers.forget();
     Ok(Confirmed { email: account.email })
 }
 

@@ -63,7 +63,7 @@ async fn remove_ended_tokens(engine: &Engine, now: Timestamp) -> Result<u64> {
 
 async fn remove_old_usage(engine: &Engine, now: Timestamp) -> Result<u64> {
     let mut tx = engine.store.write().await?;
-    let removed = tx.remove_usage(now.plus_ms(-usage::KEPT_MS), day(now) - 1).await?;
+    let removed = tx.remove_usage(now.plus_ms(-usage::MEANINGFUL_MS), day(now) - 1).await?;
     tx.commit().await?;
     Ok(removed)
 }

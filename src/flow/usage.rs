@@ -16,8 +16,10 @@ use crate::store::Usage;
 const EVERY: Duration = Duration::from_millis(500);
 /// What was told so recently is read: more than nodes' clocks can differ.
 const RECENT_MS: i64 = 60_000;
-/// What a node told of rates is remembered for so long after it was last read, and then tidied away.
-pub(super) const KEPT_MS: i64 = 10 * 60_000;
+/// What a node told of addresses is remembered for so long after it was last read.
+const KEPT_MS: i64 = 10 * 60_000;
+/// What was counted of rates, and of mails in an hour, is tidied away after so long.
+pub(super) const MEANINGFUL_MS: i64 = 2 * 3_600_000;
 
 /// What was last read of each address that each other node counts.
 pub struct Exchange {

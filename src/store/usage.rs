@@ -156,6 +156,36 @@ impl Store {
 }
 
 impl Tx {
+    /// Takes one of so many that there are in a window of time, which begins with the first; answers how many milliseconds
+    /// are left of it if there is none left.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn take_in_window(
+        &mut self,
+        key: &str,
+        most: u32,
+        window_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<i64>> {
+        // What a clock wrote that was ahead does not count.
+        let taken = on!(self, conn => sqlx::query(
+            "INSERT INTO usage (day, key, node, count, told_at) VALUES (0, $1, '', 1, $2)
+            ON CONFLICT (day, key, node) DO UPDATE SET
+                count = CASE WHEN $2 - usage.told_at BETWEEN 0 AND $3 - 1 THEN usage.count + 1 ELSE 1 END,
+                told_at = CASE WHEN $2 - usage.told_at BETWEEN 0 AND $3 - 1 THEN usage.told_at ELSE $2 END
+            WHERE usage.count < $4 OR NOT ($2 - usage.told_at BETWEEN 0 AND $3 - 1)")
+            .bind(key.to_owned()).bind(now.0).bind(window_ms).bind(i64::from(most))
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        if taken > 0 {
+            return Ok(None);
+        }
+        let row: Option<(i64,)> = on!(self, conn => sqlx::query_as(
+            "SELECT told_at FROM usage WHERE day = 0 AND key = $1 AND node = ''")
+            .bind(key.to_owned()).fetch_optional(conn).await)?;
+        Ok(Some(row.map_or(1, |(since,)| since + window_ms - now.0)))
+    }
+
     /// What nodes other than this one have told since a time.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ both!(
     a_forgotten_password_is_reset_by_mail,
     a_reset_is_good_once_and_for_an_hour,
     asking_tells_nothing_of_who_is_there,
+    three_mails_an_hour_are_three_over_a_restart,
     a_reset_confirms_who_never_got_the_first_mail,
     a_token_of_another_kind_resets_nothing,
     nobody_gets_in_by_the_old_password_while_it_is_changed,
@@ -103,6 +104,22 @@ async fn asking_tells_nothing_of_who_is_there() {
         answers.push(house.ask_reset(&format!("user{n}@example.com")).await.code().to_owned());
     }
     assert_eq!(answers.last().map(String::as_str), Some("rate_limited"), "nobody has mails sent without end");
+}
+
+async fn three_mails_an_hour_are_three_over_a_restart() {
+    let mut house = House::start().await;
+    house.newcomer(ANN).await;
+    let asked = async |house: &House, times| {
+        for _ in 0..times {
+            house.ask_reset(ANN).await.data();
+        }
+        house.mails_to(ANN).await.iter().filter(|mail| mail.subject().starts_with("Reset")).count()
+    };
+    assert_eq!(asked(&house, 2).await, 2);
+    house.world.restart().await;
+    assert_eq!(asked(&house, 3).await, 3);
+    house.world.forward(3_600_000);
+    assert_eq!(asked(&house, 2).await, 5, "another hour");
 }
 
 async fn a_reset_confirms_who_never_got_the_first_mail() {

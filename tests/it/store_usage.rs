@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use crate::store::Base;
 use crate::support::database::both;
 
-both!(a_shared_rate_counts_as_one_in_memory, a_shared_quota_is_used_up_and_given_back,);
+both!(a_shared_rate_counts_as_one_in_memory, a_shared_quota_is_used_up_and_given_back, so_many_in_a_window_for_each,);
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const DAY: i64 = 20_833;
@@ -44,6 +44,21 @@ async fn a_shared_rate_counts_as_one_in_memory() {
         assert_eq!(base.store.used_of_rate(&key).await.unwrap(), (left, at));
     }
     assert_eq!(base.store.used_of_rate("p:nobody").await.unwrap(), (0, Timestamp(0)));
+}
+
+async fn so_many_in_a_window_for_each() {
+    let base = Base::start().await;
+    let take = async |key, ms| {
+        let mut tx = base.store.write().await.unwrap();
+        let wait = tx.take_in_window(key, 2, 1000, NOW.plus_ms(ms)).await.unwrap();
+        tx.commit().await.unwrap();
+        wait
+    };
+    assert_eq!([take("a", 0).await, take("a", 10).await, take("b", 10).await], [None; 3]);
+    assert_eq!((take("a", 10).await, take("a", 999).await), (Some(990), Some(1)));
+    assert_eq!([take("a", 1000).await, take("a", 1500).await], [None; 2], "another window");
+    assert_eq!(take("a", 1999).await, Some(1));
+    assert_eq!(take("a", 5).await, None, "a clock that was set back");
 }
 
 async fn a_shared_quota_is_used_up_and_given_back() {
