@@ -33,7 +33,7 @@ pub enum ParamType {
     Boolean,
     /// One of the words in `values`.
     Enum,
-    /// A JSON array; text is split at commas.
+    /// A JSON array, also as text; any other text is split at commas.
     List,
     /// A JSON object.
     Object,
@@ -182,11 +182,20 @@ pub fn convert_text(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Option<Value
         ParamType::Boolean => Value::Bool(boolean_text(text.trim()).ok_or_else(not)?),
         ParamType::Enum => word(spec, text)?,
         ParamType::List => {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            list(spec, parts.map(Value::from).collect())?
+            let items = match serde_json::from_str(&text) {
+                Ok(items @ (Value::Array(_) | Value::Object(_))) => {
+                    check_value(&items)?;
+                    if let Value::Array(items) = items { items } else { vec![items] }
+                }
+                _ => text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect(),
+            };
+            list(spec, items)?
         }
         ParamType::Object => match serde_json::from_str(&text) {
-            Ok(object @ Value::Object(_)) => not_empty(spec, object)?,
+            Ok(object @ Value::Object(_)) => {
+                check_value(&object)?;
+                not_empty(spec, object)?
+            }
             _ => return Err(not()),
         },
         ParamType::Url => url(spec, text.trim())?,

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::definition::{Success, Unit};
+use super::definition::{Pointers, Success, Unit};
 use super::helpers::as_text;
 use crate::domain::delivery::Answer;
 use crate::domain::time::Timestamp;
@@ -48,14 +48,16 @@ impl<'a> Read<'a> {
                 && !found.is_empty()
                 && found.iter().all(|v| holds(rule, Some(v)));
         }
-        holds(rule, json.pointer(rule.pointer.as_deref().unwrap_or_default()))
+        holds(rule, rule.pointer.as_ref().map_or(Some(json), |pointers| first(json, pointers)))
     }
 
-    /// The value at a pointer as text. The whole of an answer that is no JSON is its text.
-    pub fn text(&self, pointer: &str) -> Option<String> {
+    /// The value at the first pointer that leads to something, as text. The whole of an answer that is no JSON is its text.
+    pub fn text(&self, pointers: &Pointers) -> Option<String> {
         let text = match self.json() {
-            Some(json) => as_text(json.pointer(pointer)?).into_owned(),
-            None if pointer.is_empty() => String::from_utf8_lossy(&self.answer.body).into_owned(),
+            Some(json) => as_text(first(json, pointers)?).into_owned(),
+            None if pointers.all().iter().any(String::is_empty) => {
+                String::from_utf8_lossy(&self.answer.body).into_owned()
+            }
             None => return None,
         };
         let text = one_line(&text);
@@ -63,9 +65,9 @@ impl<'a> Read<'a> {
     }
 
     /// A channel's code, if it is short and plain enough to be part of ours.
-    pub fn code(&self, pointer: &str) -> Option<String> {
+    pub fn code(&self, pointers: &Pointers) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        let code = self.text(pointer)?;
+        let code = self.text(pointers)?;
         (code.len() <= MAX_CODE && code.chars().all(is_plain)).then_some(code)
     }
 
@@ -96,6 +98,12 @@ impl<'a> Read<'a> {
 
 fn wait(seconds: f64) -> Option<Duration> {
     (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds.min(MAX_WAIT as f64)).ok()).flatten()
+}
+
+/// The value at the first pointer that leads to something, or to null if none does better.
+fn first<'a>(json: &'a Value, pointers: &Pointers) -> Option<&'a Value> {
+    let found = || pointers.all().iter().filter_map(|pointer| json.pointer(pointer));
+    found().find(|value| !value.is_null()).or_else(|| found().next())
 }
 
 /// Whether a value is what a rule asks for. Values are compared as text, so that `0` is also `"0"`.

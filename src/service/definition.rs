@@ -119,8 +119,8 @@ pub struct Response {
     pub status: Option<Vec<u16>>,
     #[serde(default)]
     pub success: Vec<Success>,
-    pub code: Option<String>,
-    pub message: Option<String>,
+    pub code: Option<Pointers>,
+    pub message: Option<Pointers>,
     #[serde(default)]
     pub retry: Verdicts,
     #[serde(default, rename = "final")]
@@ -131,11 +131,29 @@ pub struct Response {
     pub errors: BTreeMap<String, String>,
 }
 
+/// A JSON pointer, or several of which the first counts that leads to something.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a JSON pointer or a list of them")]
+pub enum Pointers {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Pointers {
+    /// All of them, in order.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(pointer) => std::slice::from_ref(pointer),
+            Self::Several(pointers) => pointers,
+        }
+    }
+}
+
 /// One rule that an answer must meet to be a success.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Success {
-    pub pointer: Option<String>,
+    pub pointer: Option<Pointers>,
     pub every: Option<String>,
     pub equals: Option<Value>,
     pub one_of: Option<Vec<Value>>,

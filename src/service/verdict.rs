@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answer::{MAX_WAIT, Read, one_line};
 use super::compile::Fault;
-use super::definition::{self, RetryAfter, Success};
+use super::definition::{self, Pointers, RetryAfter, Success};
 use super::helpers::as_text;
 use super::{Service, Transport};
 use crate::domain::delivery::{Answer, Outcome, SendFailure};
@@ -19,8 +19,8 @@ pub struct Response {
     transport: Transport,
     status: Option<Vec<u16>>,
     success: Vec<Success>,
-    code: Option<String>,
-    message: Option<String>,
+    code: Option<Pointers>,
+    message: Option<Pointers>,
     retry: Verdicts,
     last: Verdicts,
     retry_after: Vec<(RetryAfter, Vec<String>)>,
@@ -51,7 +51,7 @@ impl Response {
             check_for_mail(&written)?;
         }
         for (key, pointer) in [("code", &written.code), ("message", &written.message)] {
-            check_pointer(pointer.as_deref(), &format!("response.{key}"))?;
+            check_pointers(pointer.as_ref(), &format!("response.{key}"))?;
         }
         for (index, rule) in written.success.iter().enumerate() {
             check_rule(rule, &format!("response.success.{index}"))?;
@@ -97,10 +97,10 @@ impl Service {
         if status_fits && rules.success.iter().all(|rule| read.meets(rule)) {
             return Outcome::Sent;
         }
-        let channel_code = rules.code.as_deref().and_then(|pointer| read.code(pointer));
+        let channel_code = rules.code.as_ref().and_then(|pointer| read.code(pointer));
         let channel_code = channel_code.as_deref();
         let code = format!("{}:{}", self.spec.id, rules.word(channel_code, answer.status, status_fits));
-        let message = rules.message.as_deref().and_then(|pointer| read.text(pointer));
+        let message = rules.message.as_ref().and_then(|pointer| read.text(pointer));
         let message = message.unwrap_or_else(|| read.anything());
         if rules.is_passing(channel_code, answer.status, status_fits) {
             Outcome::Later { code, message, after: rules.after(&read, channel_code, now) }
@@ -247,8 +247,16 @@ fn check_pointer(pointer: Option<&str>, at: &str) -> Result<(), Fault> {
     Err(Fault::new(at, "is not a JSON pointer: empty, or /a/b with ~0 for ~ and ~1 for /"))
 }
 
+fn check_pointers(pointers: Option<&Pointers>, at: &str) -> Result<(), Fault> {
+    let Some(pointers) = pointers.map(Pointers::all) else { return Ok(()) };
+    if pointers.is_empty() {
+        return Err(Fault::new(at, "names no pointer"));
+    }
+    pointers.iter().try_for_each(|pointer| check_pointer(Some(pointer), at))
+}
+
 fn check_rule(rule: &Success, at: &str) -> Result<(), Fault> {
-    check_pointer(rule.pointer.as_deref(), at)?;
+    check_pointers(rule.pointer.as_ref(), at)?;
     check_pointer(rule.every.as_deref(), at)?;
     let looks = [rule.pointer.is_some(), rule.every.is_some(), rule.body_equals.is_some(), rule.body_begins.is_some()];
     if looks.into_iter().filter(|given| *given).count() != 1 {

@@ -126,6 +126,10 @@ fn lists() {
             (json!("a, b,,c "), json!(["a", "b", "c"])),
             (json!("a"), json!(["a"])),
             (json!(","), json!([])),
+            // As forms and queries write what is more than text.
+            (json!(r#"["a, b", {"n": 1}]"#), json!(["a, b", {"n": 1}])),
+            (json!(r#"{"action": "view"}"#), json!([{"action": "view"}])),
+            (json!("[a, b"), json!(["[a", "b"])),
         ],
     );
     refuses(ParamType::List, &[json!(5), json!({"a": 1})]);
@@ -279,6 +283,9 @@ fn no_text_is_too_long_or_holds_nul() {
     }
     assert_eq!(convert(&spec(ParamType::List), &json!(["a\0"])), Err(Problem::HoldsNul));
     assert_eq!(convert(&spec(ParamType::Object), &json!({"a\0": 1})), Err(Problem::HoldsNul));
+    for (kind, text) in [(ParamType::List, r#"["\u0000"]"#), (ParamType::Object, r#"{"a": "\u0000"}"#)] {
+        assert_eq!(convert(&spec(kind), &json!(text)), Err(Problem::HoldsNul));
+    }
     let longest = "a".repeat(MAX_CONTENT);
     assert_eq!(convert(&spec(ParamType::Text), &json!(longest)), Ok(Some(json!(longest))));
 }

@@ -10,13 +10,16 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{Args, Given, Helper, Reason, Tames, check_word, literal};
 use crate::service::template::Call;
 
-const UNITS: &[&str] = &["chars", "bytes", "utf16", "graphemes"];
+const UNITS: &[&str] = &["chars", "bytes", "utf16", "graphemes", "json"];
+/// What may stand between two texts that are put together.
+const SEPARATOR: usize = 2;
 /// Everything but the unreserved characters of RFC 3986.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The helpers of this file.
 pub const TABLE: &[Helper] = &[
     Helper::new("truncate", 2, Some(3), truncate).check(|call| check_word(call, 2, UNITS)),
+    Helper::new("room", 2, None, room).check(|call| check_word(call, 1, UNITS)),
     Helper::new("json", 1, Some(1), |args| Ok(args.value(0).to_string().into())),
     Helper::new("json_str", 1, Some(1), |args| Ok(Value::String(args.value(0).to_string()).to_string().into())),
     Helper::new("url_encode", 1, Some(1), |args| Ok(percent_encode(&args.text(0)).into())).tame(Tames::All),
@@ -74,11 +77,39 @@ fn truncate(args: &Args<'_>) -> Given {
     let unit = if args.values.len() > 2 { args.text(2) } else { "chars".into() };
     let kept = match unit.as_ref() {
         "bytes" => cut(&text, limit, text.chars().map(|c| (c.len_utf8(), c.len_utf8())), '…'.len_utf8()),
+        "json" => cut(&text, limit, text.chars().map(|c| (c.len_utf8(), spelled_in_json(c))), '…'.len_utf8()),
         "utf16" => cut(&text, limit, text.chars().map(|c| (c.len_utf8(), c.len_utf16())), 1),
         "graphemes" => cut(&text, limit, text.graphemes(true).map(|g| (g.len(), 1)), 1),
         _ => cut(&text, limit, text.chars().map(|c| (c.len_utf8(), 1)), 1),
     };
     Ok(kept.into())
+}
+
+/// `room limit unit text…`: what these texts leave of a limit for another one, and the lines or blanks between them.
+fn room(args: &Args<'_>) -> Given {
+    let (limit, unit) = (args.count(0)?, args.text(1));
+    let texts = args.values.iter().skip(2).map(|value| as_text(value)).filter(|text| !text.is_empty());
+    let taken: usize = texts.map(|text| units(&text, &unit) + SEPARATOR).sum();
+    Ok(limit.saturating_sub(taken).into())
+}
+
+fn units(text: &str, unit: &str) -> usize {
+    match unit {
+        "bytes" => text.len(),
+        "json" => text.chars().map(spelled_in_json).sum(),
+        "utf16" => text.chars().map(char::len_utf16).sum(),
+        "graphemes" => text.graphemes(true).count(),
+        _ => text.chars().count(),
+    }
+}
+
+/// Bytes of a character in a JSON text.
+fn spelled_in_json(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
 }
 
 /// Cuts a text to `limit` units. `parts` gives bytes and units of each part; the ellipsis counts.

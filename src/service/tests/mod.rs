@@ -3,6 +3,7 @@
 mod catalogue;
 mod helpers;
 mod leaves;
+mod lengths;
 mod mail;
 mod markup;
 mod mutations;

@@ -22,7 +22,7 @@ pub const TABLE: &[Helper] = &[
     Helper::new("as_text", 1, Some(2), |args| by_format(args, |text| text.to_owned(), Target::Text)),
     Helper::new("as_markdown", 1, Some(2), as_markdown).options(&["breaks"]),
     Helper::new("as_slack", 1, Some(2), |args| by_format(args, escape_angles, Target::Slack)),
-    Helper::new("as_telegram", 1, Some(2), |args| by_format(args, escape_angles, Target::Telegram)),
+    Helper::new("as_telegram", 1, Some(2), as_telegram).options(&["most"]),
     Helper::new("as_html", 1, Some(2), as_html),
 ];
 
@@ -95,6 +95,55 @@ fn by_format(args: &Args<'_>, plain: impl Fn(&str) -> String, target: Target) ->
         _ => plain(&source),
     }
     .into())
+}
+
+/// With `most`, cut so that no more UTF-16 units are shown: tags are not, and an entity is what it stands for. The source is
+/// cut, so that no tag is cut in two.
+fn as_telegram(args: &Args<'_>) -> Given {
+    let given = by_format(args, escape_angles, Target::Telegram)?;
+    let option = args.option("most", "");
+    let Ok(most) = option.trim().parse::<usize>() else { return Ok(given) };
+    if given.as_str().is_none_or(|html| shown(html) <= most) {
+        return Ok(given);
+    }
+    let source = args.text(0);
+    let format = args.text(1);
+    let ends: Vec<usize> = source.char_indices().map(|(at, _)| at).collect();
+    // Some of what is left of a list or a table may be longer than the same part of the whole, so each length is tried.
+    let (mut fits, mut fails, mut best) = (0, ends.len(), String::new());
+    while fails - fits > 1 {
+        let middle = usize::midpoint(fits, fails);
+        let cut = format!("{}…", source[..ends[middle]].trim_end());
+        let html = match format.as_ref() {
+            "markdown" => from_markdown(&cut, Target::Telegram),
+            "html" => from_html(&cut, Target::Telegram),
+            _ => escape_angles(&cut),
+        };
+        if shown(&html) <= most {
+            (fits, best) = (middle, html);
+        } else {
+            fails = middle;
+        }
+    }
+    Ok(best.into())
+}
+
+/// The UTF-16 units of a text in HTML of which tags are no part, and each entity is one.
+fn shown(html: &str) -> usize {
+    let (mut count, mut skipped_until) = (0, None);
+    for c in html.chars() {
+        match (skipped_until, c) {
+            (Some(end), c) if c == end => {
+                count += usize::from(end == ';');
+                skipped_until = None;
+            }
+            (Some(_), _) => {}
+            (None, '<') => skipped_until = Some('>'),
+            (None, '&') => skipped_until = Some(';'),
+            (None, c) => count += c.len_utf16(),
+        }
+    }
+    count
 }
 
 /// Text and Markdown stay as they are; with `breaks=true` each new line of a text becomes a paragraph.
