@@ -4,12 +4,11 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
-use serde_json::map::Entry;
 
 use super::envelope::{ApiError, BadRequest};
 use super::form;
 use super::input::{BodyKind, FORM};
-use crate::domain::params::{ParamType, Params};
+use crate::domain::params::{ParamType, Params, add_text};
 use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 
 /// What the body of a push brought.
@@ -68,16 +67,7 @@ pub fn query(request: &Request) -> Result<Params, ApiError> {
 fn pairs(encoded: &[u8]) -> Option<Params> {
     let mut params = Params::new();
     for (name, value) in form::parse(encoded)? {
-        let value = Value::String(value);
-        match params.entry(name) {
-            Entry::Vacant(place) => {
-                place.insert(value);
-            }
-            Entry::Occupied(mut place) => match place.get_mut() {
-                Value::Array(values) => values.push(value),
-                single => *single = Value::Array(vec![single.take(), value]),
-            },
-        }
+        add_text(&mut params, name, value);
     }
     Some(params)
 }

@@ -29,7 +29,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 pub struct Push {
     /// The Preset, Group or Service to push to.
     pusher_id: String,
-    /// What `:content` stands for; - reads it from standard input.
+    /// What `:content` stands for; - reads it from standard input. Beside parameters it goes into the URL, which
+    /// takes 60,000 characters as they are spelled there: a Chinese one takes nine.
     #[arg(allow_hyphen_values = true)]
     content: Option<String>,
     /// A parameter, `name=value`; may be repeated, also for the entries of a list.
@@ -76,6 +77,7 @@ pub async fn run(push: Push) -> anyhow::Result<()> {
 }
 
 fn request(server: &str, push: Push) -> anyhow::Result<Request> {
+    ensure!(!push.pusher_id.trim().is_empty(), "the Pusher's id is empty");
     let base = Url::parse(server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let base = base.with_context(|| format!("{server}: the server must be a URL with http:// or https://"))?;
     ensure!(base.query().is_none() && base.fragment().is_none(), "{server}: the server must be a URL without ? and #");

@@ -13,7 +13,7 @@ use crate::api::pusher::outgoing;
 use crate::app::{SystemClock, load_catalogue, load_services};
 use crate::config::Config;
 use crate::domain::id::time_ordered;
-use crate::domain::params::Params;
+use crate::domain::params::{Params, add_text};
 use crate::domain::pusher::{Chain, Target};
 use crate::domain::resolve::{Call, resolve};
 use crate::domain::time::Clock;
@@ -87,6 +87,13 @@ fn show(service: &Service) -> anyhow::Result<()> {
         if !param.values.is_empty() {
             write!(marks, ", one of {}", param.values.join(", "))?;
         }
+        let bounds = [("at least", param.min), ("at most", param.max)];
+        for (word, bound) in bounds.into_iter().filter_map(|(word, bound)| Some((word, bound?))) {
+            write!(marks, ", {word} {bound}")?;
+        }
+        if let Some(most) = param.max_length {
+            write!(marks, ", {most} characters at most")?;
+        }
         writeln!(text, "  {:<20} {}{marks}", param.name, param.kind.as_str())?;
         if !param.help.is_empty() {
             writeln!(text, "  {:<20} {}", "", param.help)?;
@@ -127,7 +134,7 @@ fn render(service: &Service, given: &[String], as_json: bool) -> anyhow::Result<
     let mut query = Params::new();
     for pair in given {
         let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: write name=value"))?;
-        query.insert(name.to_owned(), Value::from(value));
+        add_text(&mut query, name.to_owned(), value.to_owned());
     }
     let target = Target::Single(Chain { presets: Vec::new(), service: service.spec.clone() });
     let now = SystemClock::default().now();

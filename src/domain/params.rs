@@ -4,11 +4,24 @@ use super::address;
 use super::mailbox;
 use super::refusal::Problem;
 use serde::{Deserialize, Serialize};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
 
 /// Parameters by name, in the order given.
 pub type Params = Map<String, Value>;
+
+/// Adds what a form, a query or a command gives, where a name that is repeated makes a list.
+pub fn add_text(params: &mut Params, name: String, text: String) {
+    let value = Value::String(text);
+    match params.entry(name) {
+        Entry::Vacant(place) => drop(place.insert(value)),
+        Entry::Occupied(mut place) => match place.get_mut() {
+            Value::Array(values) => values.push(value),
+            single => *single = Value::Array(vec![single.take(), value]),
+        },
+    }
+}
 
 /// Longest name of a parameter, in characters.
 pub const MAX_NAME: usize = 64;

@@ -123,6 +123,16 @@ async fn a_request_is_rendered_without_sending() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_is_repeated_is_a_list() {
+    let program = Program::new();
+    let args = ["webhook", "-p", "endpoint=https://example.com/", "-p", "a=1", "-p", "a=2", "-p", "b=3"];
+    let request = rendered(&program, &args).await;
+    assert_eq!(request["requests"][0]["body"], json!({ "a": ["1", "2"], "b": "3" }));
+    let shown = printed(program.run(&["services", "show", "ntfy"]).await);
+    assert!(shown.contains("integer, at least 1, at most 5"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_service_of_ones_own_is_rendered() {
     let json = rendered(&with_service(PAGER), &["pager", "-p", "content=hi"]).await;
     let request = &json["requests"][0];
