@@ -54,7 +54,7 @@ pub struct Mail {
     pub html: Option<String>,
     /// Without angle brackets; the same at every attempt.
     pub message_id: String,
-    /// Addresses that an earlier attempt reached: they do not get it once more.
+    /// Marks of the addresses that earlier attempts reached: they do not get it once more.
     pub reached: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ pub struct SendFailure {
     pub status: Option<u16>,
     /// What had come of an HTTP answer when it broke off.
     pub begun: Option<Box<Answer>>,
-    /// Addresses that got the mail all the same.
+    /// Marks of the addresses that got the mail all the same.
     pub reached: Vec<String>,
 }
 

@@ -26,7 +26,7 @@ struct Report {
     outcome: Outcome,
     status: Option<u16>,
     response: Option<String>,
-    /// Of a mail that not all got: who did.
+    /// Of a mail that not all got: marks of who did.
     reached: Vec<String>,
 }
 

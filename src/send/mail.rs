@@ -8,6 +8,7 @@ use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::response::Response;
 use lettre::{Address, Message};
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -43,14 +44,14 @@ impl MailSender {
     pub(super) async fn send(&self, mail: &Mail) -> Result<Answer, SendFailure> {
         let message = compose(mail)?;
         let formatted = headers::folded(message.formatted());
-        let envelope = to_the_others(message.envelope(), &mail.reached);
+        let envelope = to_the_others(message.envelope(), mail);
         let attempt = self.relays.deliver(&mail.relay, &envelope, &formatted);
         match timeout(self.config.attempt_timeout, attempt).await {
             Err(_) => Err(timed_out(self.config.attempt_timeout)),
             Ok(Ok(response)) => Ok(answer(&response)),
             Ok(Err(MailFault::Told(failure))) => Err(failure),
             Ok(Err(MailFault::Smtp(phase, error))) => Err(explain(phase, &error, &mail.relay)),
-            Ok(Err(MailFault::Partly { refused, taken })) => Err(partly(&refused, &taken, &mail.relay)),
+            Ok(Err(MailFault::Partly { refused, taken })) => Err(partly(&refused, &taken, mail)),
         }
     }
 }
@@ -164,21 +165,28 @@ fn refusal(phase: Phase, code: u16, error: &lettre::transport::smtp::Error, rela
 }
 
 /// Whom an envelope leads to but for those who have the mail; to all, should they be all.
-fn to_the_others(envelope: &Envelope, reached: &[String]) -> Envelope {
-    let others = envelope.to().iter().filter(|address| !reached.contains(&address.to_string())).cloned();
+fn to_the_others(envelope: &Envelope, mail: &Mail) -> Envelope {
+    let is_reached = |address: &&Address| mail.reached.contains(&mark(address, mail));
+    let others = envelope.to().iter().filter(|address| !is_reached(address)).cloned();
     Envelope::new(envelope.from().cloned(), others.collect()).unwrap_or_else(|_| envelope.clone())
 }
 
+/// What an address is known by in the log of a task, where it does not stand itself.
+fn mark(address: &Address, mail: &Mail) -> String {
+    let digest = Sha256::digest(format!("{}\n{address}", mail.message_id));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The failure of a mail that not all of its recipients got. It passes if that of one does.
-fn partly(refused: &[(Address, lettre::transport::smtp::Error)], taken: &[Address], relay: &Relay) -> SendFailure {
-    let each = refused.iter().map(|(address, error)| format!("{address} ({})", reply_text(error, relay)));
+fn partly(refused: &[(Address, lettre::transport::smtp::Error)], taken: &[Address], mail: &Mail) -> SendFailure {
+    let each = refused.iter().map(|(address, error)| format!("{address} ({})", reply_text(error, &mail.relay)));
     let each = each.collect::<Vec<_>>().join(", ");
     let message = format!("The relay refused {each}; it took the mail for the other {}.", taken.len());
     let passes = refused.iter().find(|(_, error)| error.is_transient());
     let failure =
         if passes.is_some() { passing("relay_unavailable", message) } else { lasting("relay_refused", message) };
     let status = passes.or(refused.first()).and_then(|(_, error)| error.status()).map(u16::from);
-    SendFailure { status, reached: taken.iter().map(ToString::to_string).collect(), ..failure }
+    SendFailure { status, reached: taken.iter().map(|address| mark(address, mail)).collect(), ..failure }
 }
 
 /// What the relay said, on one line, cut, without the password.

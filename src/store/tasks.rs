@@ -53,7 +53,7 @@ pub struct Attempt {
     /// The beginning of the channel's answer, or what went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<String>,
-    /// Of a mail that not all got: who did.
+    /// Of a mail that not all got: who did, by marks that tell no address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<String>,
 }

@@ -69,7 +69,8 @@ async fn those_get_a_mail_whom_the_relay_takes_it_for() {
     assert_eq!(arrived.to, [ann, eve]);
     assert_eq!(arrived.header("to").as_deref(), Some("ann@example.net, bob@example.net, eve@example.net"));
 
-    assert_eq!(failure.reached, [ann, eve]);
+    assert_eq!(failure.reached.len(), 2);
+    assert!(!failure.reached.concat().contains('@'), "no address is kept");
 
     // Nobody is left.
     let failure = send(&sender, to(&[bob, bob])).await.unwrap_err();
@@ -78,10 +79,10 @@ async fn those_get_a_mail_whom_the_relay_takes_it_for() {
     sink.refuse(eve, "450 4.2.0 greylisted");
     let failure = send(&sender, to(&[ann, bob, eve])).await.unwrap_err();
     assert_eq!((failure.code, failure.retry, failure.status), ("relay_unavailable", true, Some(450)));
-    assert_eq!(failure.reached, [ann]);
+    assert_eq!(failure.reached.len(), 1);
     sink.welcome(eve);
     let failure = send(&sender, Mail { reached: failure.reached, ..to(&[ann, bob, eve]) }).await.unwrap_err();
-    assert_eq!((failure.code, failure.retry, failure.reached), ("relay_refused", false, vec![eve.to_owned()]));
+    assert_eq!((failure.code, failure.retry, failure.reached.len()), ("relay_refused", false, 1));
     assert_eq!(
         sink.mails().into_iter().map(|mail| mail.to).collect::<Vec<_>>(),
         [vec![ann, eve], vec![ann], vec![eve]]

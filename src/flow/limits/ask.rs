@@ -1,14 +1,14 @@
 //! Counts accounts, Pushers and quotas: in memory, or where nodes share a database, out of what it grants.
 //!
-//! What cannot be asked for, because the database does not answer, is counted by what is known here: a push that is
-//! counted needs the database anyway.
+//! What cannot be asked for, because the database does not answer, is no reason to refuse a request: its rate is counted by
+//! what is known here. Tasks wait for the database anyway, so their quota does.
 
 use super::rates::Rates;
 use super::{Counted, Limits, Told};
 use crate::domain::id::{AccountId, PusherId};
 use crate::domain::rate::{Bucket, Rate, Terms, day};
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::{ALL, Draw, Store, Usage};
 
 impl Limits {
@@ -38,6 +38,8 @@ impl Limits {
         let Some(rate) = rates.rate.filter(|_| self.is_shared) else { return rates.take(key, now) };
         match rates.draw(key, now)? {
             Counted::Here => Ok(()),
+            // Who is away keeps nobody waiting.
+            Counted::Ask(_) if store.takes_pushes().is_err() => rates.take(key, now),
             Counted::Ask(_) => Box::pin(ask_for_calls(store, (rates, rate), (kind, key), now)).await,
         }
     }
@@ -45,7 +47,7 @@ impl Limits {
     /// Counts tasks of an account with these terms; answers how many were counted: none if nothing limits it.
     ///
     /// # Errors
-    /// `Limited` if the day's quota has no room for all of them.
+    /// `Limited` if the day's quota has no room for all of them; if the database fails.
     pub async fn quota(
         &self,
         store: &Store,
@@ -76,20 +78,17 @@ impl Limits {
         let Counted::Ask(many) = self.quotas.draw(account, quota, count, now)? else { return Ok(()) };
         let (day, key) = (day(now), format!("q:{account}"));
         for asked in [many, count] {
-            match store.take_of_quota(day, &key, asked, quota, now).await {
-                Ok(Some(used)) => {
-                    self.quotas.granted(account, (asked, count), used, now);
-                    return Ok(());
-                }
-                Ok(None) if asked > count => {}
-                Ok(None) => break,
-                Err(error) => return unasked(&error, || self.quotas.take(account, quota, count, now)),
+            let taken = store.take_of_quota(day, &key, asked, quota, now).await;
+            if let Some(used) = taken.inspect_err(|error| store.suspect_if_busy(error))? {
+                self.quotas.granted(account, (asked, count), used, now);
+                return Ok(());
+            }
+            if asked == count {
+                break;
             }
         }
-        match store.used_of_quota(day, &key).await {
-            Ok(used) => Err(self.quotas.refused(account, used, now)),
-            Err(error) => unasked(&error, || self.quotas.take(account, quota, count, now)),
-        }
+        let used = store.used_of_quota(day, &key).await?;
+        Err(self.quotas.refused(account, used, now))
     }
 
     /// Gives the database what is left of grants that have ended, or of all.
@@ -128,16 +127,14 @@ async fn ask_for_calls(
             }
             Ok(None) if asked > 1 => {}
             Ok(None) => break,
-            Err(error) => return unasked(&error, || rates.take(key, now)),
+            Err(error) => {
+                store.suspect_if_busy(&error);
+                return rates.take(key, now);
+            }
         }
     }
     match store.used_of_rate(&stored).await {
         Ok((level, at)) => Err(rates.refused(key, Bucket::filled(level, at), now)),
-        Err(error) => unasked(&error, || rates.take(key, now)),
+        Err(_) => rates.take(key, now),
     }
-}
-
-fn unasked(error: &Error, count: impl FnOnce() -> Result<()>) -> Result<()> {
-    tracing::debug!(?error, "the database could not be asked for a share of a limit");
-    count()
 }
