@@ -9,8 +9,9 @@ use super::{Caller, Engine};
 use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
-use crate::domain::pusher::{Pusher, Unfollowed, check_group, check_preset, follow};
+use crate::domain::pusher::{Pusher, Target, Unfollowed, check_group, check_preset, follow};
 use crate::domain::refusal::Refusal;
+use crate::domain::resolve::check_predefined;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{PusherKind, StoredPusher, Tx};
@@ -35,7 +36,7 @@ pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> R
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
     let mut tx = begin(engine, caller).await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
-    check_chains(engine, &mut tx, &pusher, &[pusher.id().clone()]).await?;
+    check_chains(engine, &mut tx, &pusher, &[]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
     record(engine, &mut tx, caller, AuditAction::PusherMade, &pusher).await?;
     tx.commit().await?;
@@ -61,6 +62,8 @@ pub async fn change(
         check_bases(engine, &mut tx, caller, &after).await?;
         let concerned = concerned_by(&mut tx, caller, id).await?;
         check_chains(engine, &mut tx, &after, &concerned).await?;
+    } else if let Ok(target) = target(engine, &mut tx, id, &mut itself(&after)).await? {
+        check_predefined(&as_pusher(after.clone()), &target, engine.clock.now())?;
     }
     tx.update_pusher(engine.store.sealer(), &after).await?;
     record(engine, &mut tx, caller, AuditAction::PusherChanged, &after).await?;
@@ -186,24 +189,42 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
     Ok(())
 }
 
-/// With this Pusher as it is to be, each of these still leads to its Services. One that led nowhere before, because an
-/// admin has deleted what it is built on, may go on doing so.
-async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, roots: &[PusherId]) -> Result<()> {
-    let mut loaded = HashMap::from([(pusher.id().clone(), as_pusher(pusher.clone()))]);
-    for root in roots {
-        loop {
-            match follow(root, &|id| loaded.get(id).cloned()) {
-                Ok(_) => break,
-                Err(Unfollowed::Refused(refusal)) => return Err(refusal.into()),
-                Err(Unfollowed::NotLoaded(id)) => match load(engine, tx, &id).await? {
-                    Some(found) => drop(loaded.insert(id, found)),
-                    None if root == pusher.id() => return Err(Refusal::BaseUnknown(id).into()),
-                    None => break,
-                },
-            }
-        }
+/// A Pusher as it is to be leads to its Services, which take what it predefines; those that build on it still lead to
+/// theirs. One of them that led nowhere before, because an admin has deleted what it is built on, may go on doing so.
+async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, dependents: &[PusherId]) -> Result<()> {
+    let mut loaded = itself(pusher);
+    let target = target(engine, tx, pusher.id(), &mut loaded).await?.map_err(Refusal::BaseUnknown)?;
+    check_predefined(&as_pusher(pusher.clone()), &target, engine.clock.now())?;
+    for dependent in dependents {
+        self::target(engine, tx, dependent, &mut loaded).await?.ok();
     }
     Ok(())
+}
+
+/// Where a Pusher leads, or the base that is not there.
+type Found = std::result::Result<Target, PusherId>;
+
+fn itself(pusher: &StoredPusher) -> HashMap<PusherId, Pusher> {
+    HashMap::from([(pusher.id().clone(), as_pusher(pusher.clone()))])
+}
+
+/// Where a Pusher leads; `loaded` is taken for what stands in the database, and kept.
+async fn target(
+    engine: &Engine,
+    tx: &mut Tx,
+    root: &PusherId,
+    loaded: &mut HashMap<PusherId, Pusher>,
+) -> Result<Found> {
+    loop {
+        match follow(root, &|id| loaded.get(id).cloned()) {
+            Ok(target) => return Ok(Ok(target)),
+            Err(Unfollowed::Refused(refusal)) => return Err(refusal.into()),
+            Err(Unfollowed::NotLoaded(id)) => match load(engine, tx, &id).await? {
+                Some(found) => drop(loaded.insert(id, found)),
+                None => return Ok(Err(id)),
+            },
+        }
+    }
 }
 
 /// A Pusher as it stands in this transaction: the cache may hold what has just been replaced.
@@ -214,13 +235,12 @@ async fn load(engine: &Engine, tx: &mut Tx, id: &PusherId) -> Result<Option<Push
     Ok(tx.pusher(engine.store.sealer(), id).await?.map(as_pusher))
 }
 
-/// A Pusher and everything that builds on it, directly or not.
+/// Everything that builds on a Pusher, directly or not.
 async fn concerned_by(tx: &mut Tx, caller: &Caller, id: &PusherId) -> Result<Vec<PusherId>> {
-    let mut concerned = tx.all_dependents_of(id, MOST_DEPENDENTS + 1).await?;
+    let concerned = tx.all_dependents_of(id, MOST_DEPENDENTS + 1).await?;
     if concerned.len() > usize::try_from(MOST_DEPENDENTS).unwrap_or(usize::MAX) {
         let (dependents, others) = tx.dependents_of(id, Some(&caller.account.id)).await?;
         return Err(Refusal::PusherInUse { dependents, others }.into());
     }
-    concerned.push(id.clone());
     Ok(concerned)
 }

@@ -14,6 +14,7 @@ both!(
     a_preset_that_cannot_be,
     a_group_that_cannot_be,
     members_that_cannot_be_added,
+    what_is_predefined_and_no_service_takes,
     a_cycle_of_presets,
     a_chain_that_is_too_deep,
     what_belongs_to_others_does_not_exist,
@@ -113,6 +114,28 @@ async fn members_that_cannot_be_added() {
     }
     let last = scene.ann.delete(&format!("{path}m3/")).await;
     assert_eq!(last.refusal(), (422, "group_empty"));
+}
+
+async fn what_is_predefined_and_no_service_takes() {
+    let scene = Scene::start().await;
+    let bark = scene.ann.preset("bark", json!({ "device_key": "k", "priority": "<_0>" })).await;
+    for (params, faults) in [
+        (json!({ "priority": 9, "title": "t" }), vec![("priority", "param_invalid")]),
+        (json!({ "delay": "soon", "call": "maybe" }), vec![("delay", "param_invalid"), ("call", "param_invalid")]),
+        (json!({ "at": "2001010000" }), vec![("at", "at_in_past")]),
+    ] {
+        let fields = json!({ "name": "p", "base_pusher": bark, "params": params });
+        let made = scene.ann.post("/preset/", fields.clone()).await;
+        assert_eq!((made.refusal().0, made.faults()), (422, faults.clone()), "{params}");
+        let changed = scene.ann.patch(&format!("/preset/{bark}/"), json!({ "params": params })).await;
+        assert_eq!((changed.refusal().0, changed.faults()), (422, faults.clone()), "{params}");
+        let member = json!({ "name": "m", "base_pusher": bark, "params": params });
+        let group = scene.ann.post("/group/", json!({ "name": "g", "pushers": [member] })).await;
+        let of_member: Vec<String> = faults.iter().map(|(param, _)| format!("m.{param}")).collect();
+        assert_eq!(group.faults().into_iter().map(|(param, _)| param).collect::<Vec<_>>(), of_member);
+    }
+    // What a call fills in is not judged, whatever else is missing.
+    scene.ann.preset(&bark, json!({ "volume": "<_0>", "delay": "<_0>" })).await;
 }
 
 async fn a_cycle_of_presets() {

@@ -130,12 +130,13 @@ async fn an_unknown_member_is_refused() {
 async fn faults_of_all_members_come_together() {
     let pair = Pair::start().await;
     let members = json!([
-        { "name": "mail", "base_pusher": "email", "params": { "host": "127.0.0.1", "port": "many" } },
+        { "name": "mail", "base_pusher": "email", "params": { "host": "127.0.0.1" } },
         { "name": "ntfy", "base_pusher": "ntfy" },
         Scene::member("fine", &pair.other, json!({})),
     ]);
     let group = pair.scene.ann.group(json!({ "pushers": members })).await;
-    let refused = pair.scene.ann.push(&group, json!({ "content": "c", "fine.delay": "soon" })).await;
+    let refused =
+        pair.scene.ann.push(&group, json!({ "content": "c", "mail.port": "many", "fine.delay": "soon" })).await;
     assert_eq!(refused.refusal(), (422, "param_invalid"));
     let mut faults = refused.faults();
     faults.sort_unstable();

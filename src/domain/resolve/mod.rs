@@ -12,6 +12,9 @@ mod lent;
 #[cfg(test)]
 mod oracle;
 pub(in crate::domain) mod pool;
+mod predefined;
+#[cfg(test)]
+mod predefined_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -29,6 +32,7 @@ use front::Front;
 use layers::CONTENT;
 pub use lent::{Lent, hidden_secrets, lent, unmarked_secrets};
 use pool::{Faults, Origin, Pool};
+pub use predefined::check_predefined;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
