@@ -1,6 +1,9 @@
 //! Puts a mail together: the relay, the people, the subject and the parts. How it is encoded is the sender's business.
 
+use std::net::Ipv6Addr;
+
 use serde_json::Value;
+use url::Host;
 
 use super::RenderError;
 use super::helpers::as_text;
@@ -99,10 +102,8 @@ impl MailTemplate {
     }
 
     fn address(&self, scope: &Scope<'_>) -> Result<(String, u16), RenderError> {
-        let host = self.host.text(scope)?.trim().to_ascii_lowercase();
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c)) {
-            return Err(self.host.error("is not the name of a host"));
-        }
+        let host = self.host.text(scope)?;
+        let host = relay_host(host.trim()).ok_or_else(|| self.host.error("is not the name or address of a host"))?;
         let port = self.port.text(scope)?.trim().parse().ok().filter(|port| *port > 0);
         Ok((host, port.ok_or_else(|| self.port.error("is not a port"))?))
     }
@@ -120,6 +121,14 @@ impl MailTemplate {
         let credentials = (!name.is_empty()).then(|| (name.into_owned(), password.into_owned()));
         Ok(Relay { host, port, security, credentials, own: false })
     }
+}
+
+/// A host as it is looked up: a name in lower case and ASCII, or an address, an IPv6 one with or without its brackets.
+fn relay_host(given: &str) -> Option<String> {
+    if let Ok(address) = given.parse::<Ipv6Addr>() {
+        return Some(address.to_string());
+    }
+    Host::parse(given).ok().map(|host| host.to_string())
 }
 
 /// The addresses of a list, or of a text with commas between them. A comma in quotes does not part one address.

@@ -52,6 +52,7 @@ fn standard_webhooks(key: &str, request: &mut Request, env: &RenderEnv<'_>) -> R
 
 fn bytes_of(key: &str) -> Result<Vec<u8>, &'static str> {
     match key.strip_prefix("whsec_") {
+        Some("") => Err("`whsec_` has no key behind it"),
         Some(encoded) => STANDARD.decode(encoded).map_err(|_| "what follows `whsec_` is not base64"),
         None => Ok(key.as_bytes().to_vec()),
     }

@@ -186,6 +186,10 @@ fn a_signature_is_left_out_without_a_key_and_refused_with_a_broken_one() {
     assert_eq!(value("webhook-id"), Some("task-1"));
     assert_eq!(value("webhook-timestamp"), Some("1795248000"));
     assert_eq!(value("webhook-signature"), Some("v1,voONXlX6bHTim1RJFpJYTlOprdyRChMzCoEtfnlWUvI="));
-    let error = request(&service, json!({"a": "whsec_g*heim"})).unwrap_err().to_string();
-    assert_eq!(error, "request.sign.key: what follows `whsec_` is not base64");
+    for (key, reason) in
+        [("whsec_g*heim", "what follows `whsec_` is not base64"), ("whsec_", "`whsec_` has no key behind it")]
+    {
+        let error = request(&service, json!({"a": key})).unwrap_err().to_string();
+        assert_eq!(error, format!("request.sign.key: {reason}"));
+    }
 }

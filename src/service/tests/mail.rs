@@ -64,3 +64,22 @@ fn whoever_cannot_be_written_to_is_told() {
         assert_eq!(checked(more.clone()).unwrap_err(), told, "{more}");
     }
 }
+
+#[test]
+fn the_relay_is_a_name_or_an_address_and_nothing_more() {
+    for (given, host) in [
+        ("SMTP.Example.com ", "smtp.example.com"),
+        ("例子.测试", "xn--fsqu00a.xn--0zwm56d"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:DB8::7", "2001:db8::7"),
+        ("[2001:db8::7]", "[2001:db8::7]"),
+        ("my_relay", "my_relay"),
+    ] {
+        assert_eq!(rendered(json!({ "from": "a@b.c", "host": given })).relay.host, host, "{given}");
+    }
+    for given in ["smtp.example.com:465", "smtp://h", "h/", "a b", "a@b", "::1:25:x"] {
+        let email = Catalogue::embedded().unwrap().get("email").unwrap();
+        let refused = email.destination(&letter(json!({ "from": "a@b.c", "host": given }))).unwrap_err();
+        assert_eq!(refused.to_string(), "mail.host: is not the name or address of a host", "{given}");
+    }
+}
