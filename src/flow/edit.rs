@@ -62,7 +62,9 @@ pub async fn change(
         check_bases(engine, &mut tx, caller, &after).await?;
         let concerned = concerned_by(&mut tx, caller, id).await?;
         check_chains(engine, &mut tx, &after, &concerned).await?;
-    } else if let Ok(target) = target(engine, &mut tx, id, &mut itself(&after)).await? {
+    } else if !predefines_the_same(&before, &after)
+        && let Ok(target) = followed(engine, &mut tx, id, &mut itself(&after)).await?
+    {
         check_predefined(&as_pusher(after.clone()), &target, engine.clock.now())?;
     }
     tx.update_pusher(engine.store.sealer(), &after).await?;
@@ -193,12 +195,22 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
 /// theirs. One of them that led nowhere before, because an admin has deleted what it is built on, may go on doing so.
 async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, dependents: &[PusherId]) -> Result<()> {
     let mut loaded = itself(pusher);
-    let target = target(engine, tx, pusher.id(), &mut loaded).await?.map_err(Refusal::BaseUnknown)?;
+    let target = followed(engine, tx, pusher.id(), &mut loaded).await?.map_err(Refusal::BaseUnknown)?;
     check_predefined(&as_pusher(pusher.clone()), &target, engine.clock.now())?;
     for dependent in dependents {
-        self::target(engine, tx, dependent, &mut loaded).await?.ok();
+        let _may_lead_nowhere = followed(engine, tx, dependent, &mut loaded).await?;
     }
     Ok(())
+}
+
+/// Whether nothing has changed in what could be at fault: an `at` that has passed since does not stand in the way of another
+/// name.
+fn predefines_the_same(before: &StoredPusher, after: &StoredPusher) -> bool {
+    match (before, after) {
+        (StoredPusher::Preset(before), StoredPusher::Preset(after)) => before.params == after.params,
+        (StoredPusher::Group(before), StoredPusher::Group(after)) => before.pushers == after.pushers,
+        _ => false,
+    }
 }
 
 /// Where a Pusher leads, or the base that is not there.
@@ -209,7 +221,7 @@ fn itself(pusher: &StoredPusher) -> HashMap<PusherId, Pusher> {
 }
 
 /// Where a Pusher leads; `loaded` is taken for what stands in the database, and kept.
-async fn target(
+async fn followed(
     engine: &Engine,
     tx: &mut Tx,
     root: &PusherId,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare::app::{App, SystemClock};
 use fanfare::config::Config;
+use fanfare::domain::time::Clock;
 use serde_json::{Value, json};
 
 use crate::support::client::JSON;
@@ -15,6 +16,7 @@ both!(
     a_group_that_cannot_be,
     members_that_cannot_be_added,
     what_is_predefined_and_no_service_takes,
+    a_time_that_has_passed_since_does_not_stand_in_the_way_of_another_name,
     a_cycle_of_presets,
     a_chain_that_is_too_deep,
     what_belongs_to_others_does_not_exist,
@@ -136,6 +138,17 @@ async fn what_is_predefined_and_no_service_takes() {
     }
     // What a call fills in is not judged, whatever else is missing.
     scene.ann.preset(&bark, json!({ "volume": "<_0>", "delay": "<_0>" })).await;
+}
+
+async fn a_time_that_has_passed_since_does_not_stand_in_the_way_of_another_name() {
+    let scene = Scene::start().await;
+    let soon = scene.world.clock.now().plus_ms(3_600_000).rfc3339();
+    let once = scene.ann.preset("bark", json!({ "device_key": "k", "at": soon })).await;
+    scene.world.clock.advance(7_200_000);
+    let path = format!("/preset/{once}/");
+    assert_eq!(scene.ann.patch(&path, json!({ "name": "past" })).await.data()["name"], "past");
+    let again = scene.ann.patch(&path, json!({ "params": { "device_key": "other", "at": soon } })).await;
+    assert_eq!(again.faults(), [("at", "at_in_past")]);
 }
 
 async fn a_cycle_of_presets() {
