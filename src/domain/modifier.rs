@@ -43,13 +43,17 @@ impl<'a> Name<'a> {
         Ok(Self { base: Cow::Borrowed(base), hole })
     }
 
-    /// Reads a name in which the first dot stands behind a member's name: `p1._title` is a modifier of `p1.title`.
-    /// Whether there is such a member is not looked at.
+    /// Reads a name in which the first dot stands behind a member's name: `p1._title` is a modifier of `p1.title`, and
+    /// `_p1.title`, as which it would be read if a dot were nothing special, is the same one. Whether there is such a
+    /// member is not looked at.
     ///
     /// # Errors
     /// As [`Name::parse`], for the part behind the dot as well.
     pub fn parse_dotted(text: &'a str) -> Result<Self, Problem> {
         let Some((member, param)) = text.split_once('.') else { return Self::parse(text) };
+        if text.starts_with('_') {
+            return Self::modifier_of_dotted(text);
+        }
         let inner = Self::parse(param)?;
         if !member.is_empty() {
             check(member)?;
@@ -59,6 +63,17 @@ impl<'a> Name<'a> {
             Some(_) => Cow::Owned(format!("{member}.{}", inner.base)),
         };
         Ok(Self { base, hole: inner.hole })
+    }
+
+    /// `_p1.title`.
+    fn modifier_of_dotted(text: &'a str) -> Result<Self, Problem> {
+        let (base, hole) = split(text);
+        let (member, param) = base.split_once('.').ok_or(Problem::BadName)?;
+        if param == TOKEN {
+            return Err(Problem::Reserved);
+        }
+        check(member).and(check(param))?;
+        Ok(Self { base: Cow::Borrowed(base), hole })
     }
 
     /// The member addressed and the name behind the dot.
@@ -72,10 +87,10 @@ impl<'a> Name<'a> {
     }
 
     /// Whether `spelling` is to be preferred to `other` when one layer gives this name in both spellings: the full one
-    /// to the short one, and among those with leading zeros the one with fewer.
+    /// to the short one, among those with leading zeros the one with fewer, and `p1._title` to `_p1.title`.
     pub fn prefers(&self, spelling: &str, other: &str) -> bool {
         // A short spelling has just the `_` more than the base; a full one has a number as well.
-        let key = |text: &str| (text.len() <= self.base.len() + 1, text.len());
+        let key = |text: &str| (text.len() <= self.base.len() + 1, text.len(), text.starts_with('_'));
         self.hole.is_some() && key(spelling) < key(other)
     }
 }
@@ -210,6 +225,13 @@ mod tests {
             assert_eq!(Name::parse_dotted(text), Err(Problem::BadName), "{text}");
         }
         assert_eq!(Name::parse_dotted("p1._token"), Err(Problem::Reserved));
+        for (text, same) in [("_p1.title", "p1._title"), ("_p1.title_7", "p1._title_7"), ("_p1.a.b_1", "p1._a.b_1")] {
+            assert_eq!(Name::parse_dotted(text), Name::parse_dotted(same), "{text}");
+        }
+        for text in ["_.title", "_p1.", "_."] {
+            assert_eq!(Name::parse_dotted(text), Err(Problem::BadName), "{text}");
+        }
+        assert_eq!(Name::parse_dotted("_p1._token"), Err(Problem::Reserved));
     }
 
     #[test]

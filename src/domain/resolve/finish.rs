@@ -133,17 +133,15 @@ impl<'a> Out<'a, '_, '_> {
 
     /// Whether a value can be used: not at fault, and no placeholder open that its author left for others to fill.
     fn is_complete(&mut self, name: &str, entry: &mut Entry<'a>) -> bool {
-        if matches!(entry.value, Given::Faulty) {
-            return false;
-        }
+        let is_faulty = matches!(entry.value, Given::Faulty);
         if !entry.origin.is_predefined() {
-            return true;
+            return !is_faulty;
         }
         let open = entry.open();
         for hole in open {
             self.faults.add(name, Problem::Unfilled(*hole));
         }
-        open.is_empty()
+        open.is_empty() && !is_faulty
     }
 
     /// What no declaration has taken: passed on if the Service accepts anything, else ignored, as are the modifiers

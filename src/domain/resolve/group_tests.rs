@@ -210,11 +210,21 @@ fn a_member_is_scheduled_by_itself() {
 }
 
 #[test]
+fn a_modifier_of_a_dotted_name_can_be_spelled_either_way() {
+    let front = vec![preset("front", json!({"p1.title": "<_0> of <_1>"}))];
+    let target = GroupOf { front, ..GroupOf::two() }.target();
+    let call = query(json!({"_p1.title": "3", "p1._title_1": "4"}));
+    assert_eq!(sent_by_member(&target, &call), json!({"p1": {"title": "3 of 4"}, "p2": {}}));
+    let both = query(json!({"_p1.title": "no", "p1._title": "3", "_p1.title_1": "4"}));
+    assert_eq!(sent_by_member(&target, &both), json!({"p1": {"title": "3 of 4"}, "p2": {}}));
+}
+
+#[test]
 fn an_unknown_member_in_a_dotted_name_is_an_error() {
     let target = GroupOf::two().target();
     let found = problems(
         &target,
-        &query(json!({"p3.title": "x", "p4._title": "x", ".title": "x", "_p1.title": "x", "p1.": "x"})),
+        &query(json!({"p3.title": "x", "p4._title": "x", ".title": "x", "_p5.title": "x", "p1.": "x"})),
     );
     let names: Vec<_> = found.iter().map(|(param, problem)| (param.as_str(), problem.clone())).collect();
     assert_eq!(
@@ -222,9 +232,9 @@ fn an_unknown_member_in_a_dotted_name_is_an_error() {
         [
             ("p1.", Problem::BadName),
             (".title", Problem::UnknownMember),
-            ("_p1.title", Problem::UnknownMember),
             ("p3.title", Problem::UnknownMember),
             ("p4._title", Problem::UnknownMember),
+            ("_p5.title", Problem::UnknownMember),
         ]
     );
     let front = vec![preset("front", json!({"p9.title": "x"}))];

@@ -20,6 +20,8 @@ static FULL: LazyLock<Regex> = LazyLock::new(|| Regex::new("^_(.+)_([0-9]+)$").e
 enum Piece {
     Text(String),
     Hole(u32, String),
+    /// What could not be inserted.
+    Broken,
 }
 
 #[derive(Debug, Clone)]
@@ -76,8 +78,13 @@ fn pieces(text: &str) -> Vec<Piece> {
 fn text(pieces: &[Piece]) -> String {
     let part = |piece: &Piece| match piece {
         Piece::Text(text) | Piece::Hole(_, text) => text.clone(),
+        Piece::Broken => String::new(),
     };
     pieces.iter().map(part).collect()
+}
+
+fn is_broken(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| matches!(piece, Piece::Broken))
 }
 
 fn hold(value: &Value) -> Held {
@@ -93,7 +100,10 @@ fn is_null(given: &Given) -> bool {
 
 /// Reads a name; `dotted` if a dot addresses a member.
 fn name(spelling: &str, dotted: bool) -> Option<(String, Option<u32>)> {
-    if dotted && let Some((member, rest)) = spelling.split_once('.') {
+    if dotted
+        && !spelling.starts_with('_')
+        && let Some((member, rest)) = spelling.split_once('.')
+    {
         let (base, hole) = name(rest, false)?;
         return Some((format!("{member}.{base}"), hole));
     }
@@ -126,12 +136,12 @@ fn layer(given: &Params, from: &str, predefined: bool, layer: usize, dotted: boo
         let held = hold(value);
         level.push(Given { name, spelling: spelling.clone(), held, from: from.to_owned(), predefined, layer });
     }
-    level.sort_by_key(|given| (is_short(&given.spelling), given.spelling.len()));
+    level.sort_by_key(|given| (is_short(&given.spelling), given.spelling.len(), given.spelling.starts_with('_')));
     first_of_each(level)
 }
 
 fn is_short(spelling: &str) -> bool {
-    let last = spelling.rsplit('.').next().unwrap_or(spelling);
+    let last = if spelling.starts_with('_') { spelling } else { spelling.rsplit('.').next().unwrap_or(spelling) };
     name(last, false).is_some_and(|(base, hole)| hole.is_some() && last == format!("_{base}"))
 }
 
@@ -153,18 +163,18 @@ fn level(incoming: Level, predefined: Level, prefix: &str, used: &mut Vec<Given>
             continue;
         }
         let insert = match &modifier.held {
-            Held::Text(pieces) => text(pieces),
+            Held::Text(pieces) => Piece::Text(text(pieces)),
             Held::Other(Value::Array(_) | Value::Object(_)) => {
                 let (member, param) = modifier.name.0.split_once('.').unwrap_or(("", &modifier.name.0));
                 let dot = if member.is_empty() { "" } else { "." };
                 found.push((format!("{prefix}{member}{dot}_{param}_{number}"), Problem::NotInsertable));
-                String::new()
+                Piece::Broken
             }
-            Held::Other(scalar) => scalar.to_string(),
+            Held::Other(scalar) => Piece::Text(scalar.to_string()),
         };
         for piece in target.iter_mut() {
             if matches!(piece, Piece::Hole(hole, _) if *hole == number) {
-                *piece = Piece::Text(insert.clone());
+                *piece = insert.clone();
             }
         }
         all.retain(|given| given.name != modifier.name);
@@ -352,7 +362,8 @@ fn down(
     let kind = |name: &str| chain.service.params.iter().find(|spec| spec.name == name).map(|spec| spec.kind);
     incoming.retain(|given| {
         let textual = matches!(kind(&given.name.0), None | Some(ParamType::String | ParamType::Text));
-        let empty = matches!(&given.held, Held::Text(held) if text(held).is_empty()) && given.name.1.is_none();
+        let empty = matches!(&given.held, Held::Text(held) if text(held).is_empty() && !is_broken(held))
+            && given.name.1.is_none();
         !is_null(given) && (textual || !empty || given.name.0.contains('.'))
     });
     let mut defaults = Params::new();
@@ -412,6 +423,9 @@ fn take(
         };
         if given.predefined && !open.is_empty() {
             found.extend(open.into_iter().map(|hole| (format!("{prefix}{base}"), Problem::Unfilled(hole))));
+            continue;
+        }
+        if matches!(&given.held, Held::Text(pieces) if is_broken(pieces)) {
             continue;
         }
         match spec {

@@ -102,14 +102,21 @@ impl<'a> Entry<'a> {
         self.open.as_deref().unwrap_or_default()
     }
 
-    /// Takes a text for a placeholder; whether that placeholder was open.
-    fn take(&mut self, hole: u32, text: impl FnOnce() -> Cow<'a, str>) -> bool {
-        let Ok(at) = self.open().binary_search(&hole) else { return false };
+    /// Whether nothing has been put into a placeholder of this number yet, and there is one.
+    fn has_open(&mut self, hole: u32) -> bool {
+        self.open().binary_search(&hole).is_ok()
+    }
+
+    /// Takes a text for a placeholder that is open.
+    fn take(&mut self, hole: u32, text: Cow<'a, str>) {
+        self.close(hole);
+        self.fills.push((hole, text));
+    }
+
+    fn close(&mut self, hole: u32) {
         if let Some(open) = &mut self.open {
-            open.remove(at);
+            open.retain(|other| *other != hole);
         }
-        self.fills.push((hole, text()));
-        true
     }
 
     /// The text with everything put in that was given for its placeholders. `None` if it is not text.
@@ -205,14 +212,17 @@ impl<'a> Pool<'a> {
             if *base != name.base || entry.is_null() {
                 continue;
             }
-            let took = holder.take(hole, || {
-                entry.insert().unwrap_or_else(|problem| {
+            if !holder.has_open(hole) {
+                continue;
+            }
+            self.used.push((name.clone(), entry.given));
+            match entry.insert() {
+                Ok(text) => holder.take(hole, text),
+                Err(problem) => {
                     faults.add(name, problem);
-                    Cow::Borrowed("")
-                })
-            });
-            if took {
-                self.used.push((name.clone(), entry.given));
+                    holder.close(hole);
+                    holder.value = Given::Faulty;
+                }
             }
         }
         for (name, _) in &self.used[before..] {

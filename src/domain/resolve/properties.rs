@@ -30,7 +30,7 @@ const MODIFIERS: [&str; 12] = [
     "_1",
     "_token",
 ];
-const DOTTED: [&str; 10] = [
+const DOTTED: [&str; 12] = [
     "p1.title",
     "p2.title",
     "p1._title",
@@ -39,6 +39,8 @@ const DOTTED: [&str; 10] = [
     "p2.content",
     "p1.amount",
     "p1._amount",
+    "_p1.title",
+    "_p2.content_1",
     "p2.level",
     "p1.delay",
 ];

@@ -156,6 +156,12 @@ fn lists_and_objects_cannot_be_inserted() {
         let call = body(json!({"_title": value}));
         assert_eq!(problems(&target, &call), problem("_title_0", Problem::NotInsertable));
     }
+    // Nothing else is told because of it: neither that the value is missing, nor that it is of another type.
+    let required = ParamSpec { required: true, ..spec("title", ParamType::String) };
+    let strict = Target::Single(chain(vec![], service("strict", vec![required, spec("level", ParamType::Integer)])));
+    let call = body(json!({"title": "<_0>", "level": "<_0><_1>", "_title": [1], "_level": [2], "_level_1": {"a": 3}}));
+    let told = ["_level_0", "_level_1", "_title_0"].map(|name| (name.to_owned(), Problem::NotInsertable));
+    assert_eq!(problems(&strict, &call), told);
     let unused = body(json!({"_title_7": [1], "_title": "x"}));
     assert_eq!(ignored(&target, &unused), ["_title_7"]);
 }
