@@ -227,11 +227,16 @@ pub fn convert_text(spec: &ParamSpec, text: Cow<'_, str>) -> Result<Option<Value
 fn convert_other(spec: &ParamSpec, value: &Value) -> Result<Value, Problem> {
     let not = || Problem::NotA(spec.kind);
     match (spec.kind, value) {
+        // With all its digits: a number may be an identifier.
         (ParamType::String | ParamType::Text, Value::Number(_) | Value::Bool(_)) => {
+            check_value(value)?;
             Ok(Value::String(within(spec, Cow::Owned(value.to_string()))?.into_owned()))
         }
         (ParamType::Integer, Value::Number(number)) => in_range(spec, whole(number).ok_or_else(not)?),
-        (ParamType::Number, Value::Number(_)) => in_range(spec, value.clone()),
+        (ParamType::Number, Value::Number(_)) => {
+            check_value(value)?;
+            in_range(spec, value.clone())
+        }
         (ParamType::Boolean, Value::Bool(_)) => Ok(value.clone()),
         (ParamType::Boolean, Value::Number(number)) => match number.as_f64() {
             Some(0.0) => Ok(Value::Bool(false)),
@@ -265,13 +270,14 @@ pub fn check_text(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Applies [`check_text`] to every text in a value, the keys of objects included.
+/// Applies [`check_text`] to every text in a value, the keys of objects and the digits of numbers included.
 ///
 /// # Errors
 /// As [`check_text`].
 pub fn check_value(value: &Value) -> Result<(), Problem> {
     match value {
         Value::String(text) => check_text(text),
+        Value::Number(number) => check_text(number.as_str()),
         Value::Array(items) => items.iter().try_for_each(check_value),
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
             check_text(key)?;

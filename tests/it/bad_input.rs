@@ -42,7 +42,6 @@ async fn a_body_that_is_not_what_it_says() {
         (Some(JSON), r#"{"content":"#, 400, "body_invalid"),
         (Some(JSON), r#"{"content":"c"} and more"#, 400, "body_invalid"),
         (Some(JSON), "{'content':'c'}", 400, "body_invalid"),
-        (Some(JSON), r#"{"n":1e999}"#, 400, "body_invalid"),
         (Some(JSON), &deep, 400, "body_invalid"),
         (Some(JSON), "[1]", 422, "param_invalid"),
         (Some(JSON), "\"content\"", 422, "param_invalid"),

@@ -22,6 +22,11 @@ const MANY: usize = 2000;
 /// for a debug build beside other tests, and is still a fraction of what a hanging request takes.
 const SOON: Duration = Duration::from_millis(250);
 
+/// The same on a machine that is busy with other things: several times what it takes when nobody is in the way.
+fn soon(undisturbed: Duration) -> Duration {
+    SOON.max(undisturbed * 4)
+}
+
 /// The slowest arrivals of pushes one after the other, from request to receipt; the slowest two are the machine's.
 async fn slowest(who: &Client, pusher: &str, sink: &HttpSink) -> Duration {
     let mut times = Vec::new();
@@ -45,19 +50,22 @@ async fn a_line_that_hangs_delays_no_other_account_and_no_other_host() {
     let (hangs, works) = (HttpSink::start().await, HttpSink::start().await);
     hangs.script(vec![Play::Hang; MANY]);
     let (ann, bob) = (world.user("ann").await, world.user("bob").await);
-    push_many(&ann, &ann.preset("webhook", webhook(&hangs)).await, MANY).await;
     let hook = bob.preset("webhook", webhook(&works)).await;
+    let soon = soon(slowest(&bob, &hook, &works).await);
+    push_many(&ann, &ann.preset("webhook", webhook(&hangs)).await, MANY).await;
     let took = slowest(&bob, &hook, &works).await;
-    assert!(took < SOON, "another account: {took:?}");
+    assert!(took < soon, "another account: {took:?}");
     let hook = ann.preset("webhook", webhook(&works)).await;
     let took = slowest(&ann, &hook, &works).await;
-    assert!(took < SOON, "another host: {took:?}");
+    assert!(took < soon, "another host: {took:?}");
 }
 
 async fn accounts_that_hang_at_a_host_leave_room_there() {
     let world = World::builder().per_host(16).start().await;
     let shared = HttpSink::start().await;
     let (ann, bob, cid) = (world.user("ann").await, world.user("bob").await, world.user("cid").await);
+    let hook = cid.preset("webhook", webhook(&shared)).await;
+    let soon = soon(slowest(&cid, &hook, &shared).await);
     // Of 16 places the first account gets 12, the next 3.
     for (who, places) in [(&ann, 12), (&bob, 3)] {
         shared.script(vec![Play::Hang; places]);
@@ -66,20 +74,21 @@ async fn accounts_that_hang_at_a_host_leave_room_there() {
             shared.next().await;
         }
     }
-    let took = slowest(&cid, &cid.preset("webhook", webhook(&shared)).await, &shared).await;
-    assert!(took < SOON, "{took:?}");
-    assert_eq!(shared.requests().len(), 15 + 50, "nobody took more");
+    let took = slowest(&cid, &hook, &shared).await;
+    assert!(took < soon, "{took:?}");
+    assert_eq!(shared.requests().len(), 50 + 15 + 50, "nobody took more");
 }
 
 async fn a_line_to_many_hosts_delays_no_other_account() {
     let world = World::builder().allow(&["127.0.0.0/8"]).start().await;
     let (slow, works) = (HttpSink::start().await, HttpSink::start().await);
     let (ann, bob) = (world.user("ann").await, world.user("bob").await);
+    let hook = bob.preset("webhook", webhook(&works)).await;
+    let soon = soon(slowest(&bob, &hook, &works).await);
     let many: Vec<String> = (2..42).map(|n| format!("http://127.0.0.{n}:{}/", slow.port())).collect();
     for _ in 0..10 {
         join_all(many.iter().map(|endpoint| ann.pushed("webhook", json!({ "endpoint": endpoint })))).await;
     }
-    let hook = bob.preset("webhook", webhook(&works)).await;
     let took = slowest(&bob, &hook, &works).await;
-    assert!(took < SOON, "{took:?}");
+    assert!(took < soon, "{took:?}");
 }

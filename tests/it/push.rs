@@ -10,6 +10,7 @@ use crate::support::world::{both, webhook, with};
 both!(
     a_get_pushes_its_query,
     a_post_pushes_its_body,
+    numbers_keep_their_digits,
     content_stands_in_the_path,
     a_trailing_slash_changes_nothing,
     the_higher_layer_wins,
@@ -49,6 +50,21 @@ async fn a_post_pushes_its_body() {
         scene.ann.send("POST", &path, content_type, body.as_bytes()).await.data();
         assert_eq!(scene.sink.next().await.json(), expected, "{content_type:?} {body}");
     }
+}
+
+async fn numbers_keep_their_digits() {
+    let scene = Scene::start().await;
+    let path = format!("/push/{}/", scene.hook);
+    let numbers = r#"{"id":123456789012345678901,"list":[0.10,1e-7],"time":1796353693.5594187,"zero":-0}"#;
+    scene.ann.send("POST", &path, Some(JSON), numbers.as_bytes()).await.data();
+    let sent = scene.only_request().await;
+    assert_eq!(String::from_utf8(sent.body).unwrap(), numbers);
+    let preset = scene.ann.preset(&scene.hook, json!({ "content": "at <_0>, id <_1>" })).await;
+    let inserted = br#"{"_content":1796353693.5594187,"_content_1":123456789012345678901}"#;
+    scene.ann.send("POST", &format!("/push/{preset}/"), Some(JSON), inserted).await.data();
+    scene.world.settle().await;
+    let last = scene.sink.requests().pop().unwrap().json();
+    assert_eq!(last, json!({ "content": "at 1796353693.5594187, id 123456789012345678901" }));
 }
 
 async fn content_stands_in_the_path() {
