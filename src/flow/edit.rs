@@ -36,7 +36,7 @@ pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> R
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
     let mut tx = begin(engine, caller).await?;
     check_bases(engine, &mut tx, caller, &pusher).await?;
-    check_chains(engine, &mut tx, &pusher, &[]).await?;
+    check_chains(engine, &mut tx, (None, &pusher), &[]).await?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
     record(engine, &mut tx, caller, AuditAction::PusherMade, &pusher).await?;
     tx.commit().await?;
@@ -61,11 +61,9 @@ pub async fn change(
     if before.bases() != after.bases() {
         check_bases(engine, &mut tx, caller, &after).await?;
         let concerned = concerned_by(&mut tx, caller, id).await?;
-        check_chains(engine, &mut tx, &after, &concerned).await?;
-    } else if !predefines_the_same(&before, &after)
-        && let Ok(target) = followed(engine, &mut tx, id, &mut itself(&after)).await?
-    {
-        check_predefined(&as_pusher(after.clone()), &target, engine.clock.now())?;
+        check_chains(engine, &mut tx, (Some(&before), &after), &concerned).await?;
+    } else if let Ok(target) = followed(engine, &mut tx, id, &mut itself(&after)).await? {
+        check_values(engine, (Some(&before), &after), &target)?;
     }
     tx.update_pusher(engine.store.sealer(), &after).await?;
     record(engine, &mut tx, caller, AuditAction::PusherChanged, &after).await?;
@@ -193,24 +191,29 @@ async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &Sto
 
 /// A Pusher as it is to be leads to its Services, which take what it predefines; those that build on it still lead to
 /// theirs. One of them that led nowhere before, because an admin has deleted what it is built on, may go on doing so.
-async fn check_chains(engine: &Engine, tx: &mut Tx, pusher: &StoredPusher, dependents: &[PusherId]) -> Result<()> {
+async fn check_chains(
+    engine: &Engine,
+    tx: &mut Tx,
+    (before, pusher): (Option<&StoredPusher>, &StoredPusher),
+    dependents: &[PusherId],
+) -> Result<()> {
     let mut loaded = itself(pusher);
     let target = followed(engine, tx, pusher.id(), &mut loaded).await?.map_err(Refusal::BaseUnknown)?;
-    check_predefined(&as_pusher(pusher.clone()), &target, engine.clock.now())?;
+    check_values(engine, (before, pusher), &target)?;
     for dependent in dependents {
         let _may_lead_nowhere = followed(engine, tx, dependent, &mut loaded).await?;
     }
     Ok(())
 }
 
-/// Whether nothing has changed in what could be at fault: an `at` that has passed since does not stand in the way of another
-/// name.
-fn predefines_the_same(before: &StoredPusher, after: &StoredPusher) -> bool {
-    match (before, after) {
-        (StoredPusher::Preset(before), StoredPusher::Preset(after)) => before.params == after.params,
-        (StoredPusher::Group(before), StoredPusher::Group(after)) => before.pushers == after.pushers,
-        _ => false,
-    }
+/// What a Pusher has come to predefine is taken where it leads.
+fn check_values(
+    engine: &Engine,
+    (before, pusher): (Option<&StoredPusher>, &StoredPusher),
+    target: &Target,
+) -> Result<()> {
+    let before = before.cloned().map(as_pusher);
+    Ok(check_predefined(&as_pusher(pusher.clone()), before.as_ref(), target, engine.clock.now())?)
 }
 
 /// Where a Pusher leads, or the base that is not there.

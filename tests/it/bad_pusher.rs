@@ -16,7 +16,7 @@ both!(
     a_group_that_cannot_be,
     members_that_cannot_be_added,
     what_is_predefined_and_no_service_takes,
-    a_time_that_has_passed_since_does_not_stand_in_the_way_of_another_name,
+    a_time_that_has_passed_since_does_not_stand_in_the_way_of_other_changes,
     a_cycle_of_presets,
     a_chain_that_is_too_deep,
     what_belongs_to_others_does_not_exist,
@@ -62,6 +62,8 @@ async fn a_group_that_cannot_be() {
     let scene = Scene::start().await;
     let inner = scene.ann.group(json!({ "pushers": [member("m", "webhook")] })).await;
     let over_group = scene.ann.preset(&inner, json!({})).await;
+    let lost = json!({ "name": "p", "base_pusher": inner, "redefine_content": "x.title" });
+    assert_eq!(scene.ann.post("/preset/", lost).await.refusal(), (422, "field_invalid"));
     let m = || member("m", "webhook");
     let six: Vec<Value> = (0..6).map(|n| member(&format!("m{n}"), "webhook")).collect();
     let mapped = |map: Value| json!({ "pushers": [m()], "param_map": map });
@@ -140,15 +142,17 @@ async fn what_is_predefined_and_no_service_takes() {
     scene.ann.preset(&bark, json!({ "volume": "<_0>", "delay": "<_0>" })).await;
 }
 
-async fn a_time_that_has_passed_since_does_not_stand_in_the_way_of_another_name() {
+async fn a_time_that_has_passed_since_does_not_stand_in_the_way_of_other_changes() {
     let scene = Scene::start().await;
     let soon = scene.world.clock.now().plus_ms(3_600_000).rfc3339();
     let once = scene.ann.preset("bark", json!({ "device_key": "k", "at": soon })).await;
     scene.world.clock.advance(7_200_000);
     let path = format!("/preset/{once}/");
     assert_eq!(scene.ann.patch(&path, json!({ "name": "past" })).await.data()["name"], "past");
-    let again = scene.ann.patch(&path, json!({ "params": { "device_key": "other", "at": soon } })).await;
-    assert_eq!(again.faults(), [("at", "at_in_past")]);
+    let key = json!({ "params": { "device_key": "other", "at": soon } });
+    assert_eq!(scene.ann.patch(&path, key).await.data()["params"]["at"], soon);
+    let other = json!({ "params": { "device_key": "other", "at": "2601010000" } });
+    assert_eq!(scene.ann.patch(&path, other).await.faults(), [("at", "at_in_past")]);
 }
 
 async fn a_cycle_of_presets() {

@@ -11,7 +11,7 @@ use proptest::strategy::Strategy as Generator;
 use serde_json::json;
 
 fn told(pusher: &Pusher, target: &Target) -> Vec<(String, Problem)> {
-    match check_predefined(pusher, target, NOW) {
+    match check_predefined(pusher, None, target, NOW) {
         Ok(()) => Vec::new(),
         Err(Refusal::Params(problems)) => problems.into_iter().map(|found| (found.param, found.problem)).collect(),
         Err(other) => panic!("{other:?}"),
@@ -86,6 +86,62 @@ fn in_front_of_a_group_names_are_followed_to_the_members() {
         told(&Pusher::Preset(Arc::new(front)), &target),
         [not_an_integer("level"), ("p2.flag".into(), Problem::NotA(ParamType::Boolean)), not_an_integer("amount")]
     );
+}
+
+#[test]
+fn what_stood_before_is_not_judged_anew() {
+    let before = Pusher::Preset(Arc::new(preset("p", json!({"level": "x", "flag": "maybe", "title": "t"}))));
+    let after = preset("p", json!({"level": "x", "flag": "perhaps", "title": "other"}));
+    let told =
+        |before| check_predefined(&Pusher::Preset(Arc::new(after.clone())), before, &single(vec![after.clone()]), NOW);
+    let flag = ParamProblem { param: "flag".into(), problem: Problem::NotA(ParamType::Boolean) };
+    assert_eq!(told(Some(&before)), Err(Refusal::Params(vec![flag])));
+    // On another base it is.
+    let Pusher::Preset(elsewhere) = &before else { panic!("a Preset") };
+    let elsewhere = Preset { base_pusher: PusherId::new("elsewhere"), ..Preset::clone(elsewhere) };
+    assert!(matches!(told(Some(&Pusher::Preset(Arc::new(elsewhere)))), Err(Refusal::Params(all)) if all.len() == 2));
+}
+
+#[test]
+fn of_a_group_new_and_changed_members_are() {
+    let plain = || chain(Vec::new(), plain_service());
+    let group = |members: Vec<(&'static str, Value)>| {
+        GroupOf::new(members.into_iter().map(|(name, own)| (name, own, plain())).collect()).target()
+    };
+    let of = |target: &Target| match target {
+        Target::Group { group, .. } => Pusher::Group(Arc::clone(group)),
+        Target::Single(_) => panic!("a Group"),
+    };
+    let stale = json!({"level": "x"});
+    let before = of(&group(vec![("p1", stale.clone()), ("p2", json!({}))]));
+    for (members, told) in [
+        (vec![("p1", stale.clone())], None),
+        (vec![("renamed", stale.clone()), ("p2", json!({"title": "t"}))], None),
+        (vec![("p1", json!({"level": "x", "title": "t"})), ("p2", json!({}))], None),
+        (vec![("p1", json!({"level": "y"}))], Some("p1.level")),
+        (vec![("p1", stale.clone()), ("p3", json!({"level": "y"}))], Some("p3.level")),
+    ] {
+        let target = group(members);
+        let found = match check_predefined(&of(&target), Some(&before), &target, NOW) {
+            Ok(()) => None,
+            Err(Refusal::Params(problems)) => Some(problems[0].param.clone()),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(found.as_deref(), told);
+    }
+}
+
+#[test]
+fn content_goes_to_members_that_are_there() {
+    for (name, is_lost) in
+        [("p1.title", false), ("p2._title_1", false), ("title", false), ("p3.title", true), ("_p3.title", true)]
+    {
+        let front = Preset { redefine_content: Some(name.into()), ..preset("front", json!({})) };
+        let target = GroupOf { front: vec![front.clone()], ..GroupOf::two() }.target();
+        let front = Pusher::Preset(Arc::new(front));
+        assert_eq!(check_predefined(&front, None, &target, NOW).is_err(), is_lost, "{name}");
+        assert_eq!(check_predefined(&front, Some(&front), &target, NOW), Ok(()), "{name}: it stood there");
+    }
 }
 
 fn value() -> impl Generator<Value = Value> {
