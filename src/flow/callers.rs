@@ -12,6 +12,8 @@ use crate::store::TokenHash;
 
 /// How long another node, or the command line, may go unnoticed.
 const KEPT: Duration = Duration::from_secs(1);
+/// After this long nobody who has gone is taken for a caller at any node, and what was taken of them is recorded.
+pub const GONE_EVERYWHERE: Duration = Duration::from_millis(1500);
 /// Most tokens that are kept; beyond it the cache starts afresh.
 const MOST_CACHED: usize = 10_000;
 

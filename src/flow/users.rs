@@ -4,6 +4,7 @@
 //! its shared ones it cannot go; what is shared and unused goes with it.
 
 use super::audit::{event_at, operator};
+use super::callers::GONE_EVERYWHERE;
 use super::door::Visitor;
 use super::login::{Proof, prove, still};
 use super::tidy::in_steps;
@@ -223,8 +224,8 @@ async fn revoke_everywhere(engine: &Engine, id: &AccountId) -> Result<u64> {
     if !engine.store.is_shared() {
         return Ok(revoked);
     }
-    // Another node may have taken a push meanwhile, as long as it did not know.
-    engine.pushers.until_known_everywhere().await;
+    // Another node may have taken pushes meanwhile, as long as it did not know. Nothing tells when it does, but time.
+    tokio::time::sleep(GONE_EVERYWHERE).await;
     Ok(revoked + revoke().await?)
 }
 

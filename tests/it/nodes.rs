@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fanfare::domain::task::TaskState;
 use fanfare::domain::time::Clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -30,6 +31,7 @@ on_postgres!(
     clocks_are_put_right,
     one_key_is_one_push_at_whichever_node,
     a_quota_of_an_account_is_noticed_everywhere,
+    who_is_shut_out_leaves_nothing_waiting_at_any_node,
 );
 
 /// A node with its receiver, and another.
@@ -215,4 +217,32 @@ async fn a_quota_of_an_account_is_noticed_everywhere() {
     // Twice as long: the clock may have been put right since.
     other.forward(10_000);
     there.pushed(&scene.hook, json!({})).await;
+}
+
+async fn who_is_shut_out_leaves_nothing_waiting_at_any_node() {
+    let (scene, other) = two(World::builder()).await;
+    let admin = scene.world.admin().await;
+    for (name, is_deleted) in [("bob", false), ("cid", true)] {
+        let user = other.here(&scene.world.user(name).await);
+        let push = || user.push("webhook", with(webhook(&scene.sink), json!({ "delay": 3600 })));
+        let path = format!("/account/user/account-of-{name}/");
+        push().await.data();
+        let pushed_on = async {
+            let mut taken = 0;
+            while push().await.status == 200 {
+                taken += 1;
+            }
+            taken
+        };
+        let shut_out = async {
+            match is_deleted {
+                true => admin.delete(&path).await.into_data(),
+                false => admin.patch(&path, json!({ "disabled": true })).await.into_data(),
+            }
+        };
+        let (taken, _) = tokio::join!(pushed_on, shut_out);
+        assert!(taken > 0, "the other node did not know at once");
+        let waiting = scene.world.tasks().await.into_iter().filter(|task| task.state == TaskState::Waiting).count();
+        assert_eq!(waiting, 0, "{name}");
+    }
 }
