@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use super::malformed;
+
 /// How long a connection may go without a byte of an answer. Longer than proxies usually keep one for later.
 pub const SILENCE: Duration = Duration::from_secs(75);
 /// Connections that are being told that there are too many; more than these are only closed.
@@ -145,13 +147,15 @@ pub struct Watched<Io> {
     silence: Duration,
     answered: Instant,
     alarm: Pin<Box<Sleep>>,
+    /// What goes out in place of what was to be written, and how much of it has.
+    instead: Option<(Vec<u8>, usize)>,
     _place: Place,
 }
 
 impl<Io> Watched<Io> {
     fn new(io: Io, silence: Duration, place: Place) -> Self {
         let answered = Instant::now();
-        Self { io, silence, answered, alarm: Box::pin(tokio::time::sleep(silence)), _place: place }
+        Self { io, silence, answered, alarm: Box::pin(tokio::time::sleep(silence)), instead: None, _place: place }
     }
 
     /// What cannot go on now fails once the time is up. The alarm is set anew only when it rings.
@@ -170,6 +174,27 @@ impl<Io> Watched<Io> {
     }
 }
 
+impl<Io: AsyncWrite + Unpin> Watched<Io> {
+    /// Writes what goes out in place of these bytes, if anything does; then all of them count as written.
+    fn poll_instead(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<()>>> {
+        if self.instead.is_none() {
+            self.instead = Some((malformed::in_words(bytes)?, 0));
+        }
+        while let Some((text, sent)) = &mut self.instead {
+            match Pin::new(&mut self.io).poll_write(cx, &text[*sent..]) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(more)) => *sent += more,
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(Poll::Pending),
+            }
+            if *sent == text.len() {
+                self.instead = None;
+            }
+        }
+        Some(Poll::Ready(Ok(())))
+    }
+}
+
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
@@ -179,7 +204,10 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        let wrote = match self.poll_instead(cx, buf) {
+            Some(instead) => instead.map_ok(|()| buf.len()),
+            None => Pin::new(&mut self.io).poll_write(cx, buf),
+        };
         if wrote.is_ready() {
             self.answered = Instant::now();
         }
@@ -201,7 +229,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        let wrote = match self.poll_instead(cx, first) {
+            Some(instead) => instead.map_ok(|()| bufs.iter().map(|buf| buf.len()).sum()),
+            None => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+        };
         if wrote.is_ready() {
             self.answered = Instant::now();
         }

@@ -23,6 +23,7 @@ pub mod health;
 pub mod idempotency;
 pub mod input;
 pub mod invite;
+mod malformed;
 pub mod messages;
 pub mod object;
 pub mod origin;

@@ -12,6 +12,7 @@ both!(
     a_body_that_is_too_large,
     a_body_without_a_length_that_is_too_large,
     parameters_that_cannot_be,
+    requests_that_cannot_be_read,
     a_member_takes_no_token,
     too_many_parameters,
     parameters_that_do_not_fit_their_service,
@@ -137,6 +138,28 @@ async fn parameters_that_cannot_be() {
         let answer = scene.ann.send(method, &format!("{path}{wrong}"), Some(TEXT), body.as_bytes()).await;
         assert_refused(&answer, 422, "param_invalid", wrong);
         assert_eq!(answer.faults(), [("content", "param_invalid")]);
+    }
+    nothing_was_queued(&scene).await;
+}
+
+async fn requests_that_cannot_be_read() {
+    let scene = Scene::start().await;
+    let headers = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
+    let hook = &scene.hook;
+    for (request, status, code) in [
+        (format!("GET /push/{hook}/?title=<_0> HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes(), 400, "request_invalid"),
+        (format!("GET /push/{hook}/a b/ HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes(), 400, "request_invalid"),
+        (b"GET /push/\xe9/ HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), 400, "request_invalid"),
+        (b"nonsense\r\n\r\n".to_vec(), 400, "request_invalid"),
+        (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)).into_bytes(), 414, "uri_too_long"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", headers(200)).into_bytes(), 431, "headers_too_large"),
+    ] {
+        assert_refused(
+            &scene.ann.raw(request.clone()).await,
+            status,
+            code,
+            &String::from_utf8_lossy(&request[..40.min(request.len())]),
+        );
     }
     nothing_was_queued(&scene).await;
 }
