@@ -123,9 +123,27 @@ async fn open_target(to: &Location) -> anyhow::Result<Db> {
             // A pool goes on trying for a while, and then says only that time is up. The URL stays out of the error.
             let options: PgConnectOptions =
                 url.parse().map_err(|_| anyhow::anyhow!("the database URL is malformed"))?;
-            options.connect().await.context("the target could not be reached")?.close().await?;
+            let mut conn = options.connect().await.context("the target could not be reached")?;
+            holds_nothing_else(&mut conn).await?;
+            conn.close().await?;
             Ok(open(&one_connection_to(url)).await?.all)
         }
+    }
+}
+
+/// Fails if a database holds something and was never one of this server: before anything is made in it.
+async fn holds_nothing_else(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let other: Option<(String,)> = sqlx::query_as(
+        "SELECT relname::text FROM pg_class
+         WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+         AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND to_regclass('_sqlx_migrations') IS NULL
+         ORDER BY relname LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    match other {
+        None => Ok(()),
+        Some((name,)) => bail!("the target is not empty: it holds {name}; give it a database of its own"),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::support::world::{webhook, with};
 on_postgres!(
     an_installation_moves_to_postgres_and_goes_on,
     every_table_comes_along_there_and_back,
+    what_belongs_to_others_is_left_as_it_is,
     what_was_started_with_another_key_is_no_target,
     a_move_that_is_killed_leaves_the_target_empty,
 );
@@ -163,6 +164,25 @@ async fn content(file: &Path) -> Vec<(String, Vec<String>)> {
     }
     conn.close().await.unwrap();
     content
+}
+
+async fn what_belongs_to_others_is_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a.db");
+    fill(&file).await;
+    for theirs in ["CREATE TABLE foo (a INT)", "CREATE TABLE account (a TEXT)", "CREATE VIEW foo AS SELECT 1"] {
+        let base = Fresh::empty().await;
+        let mut conn = base.connect().await;
+        sqlx::query(theirs).execute(&mut conn).await.unwrap();
+        let refused = move_over(&sqlite(&file), &postgres(&base)).await.unwrap_err();
+        assert!(refused.to_string().starts_with("the target is not empty: it holds "), "{refused:#}");
+        let made: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(made.0, 1, "nothing was made beside {theirs}");
+        conn.close().await.unwrap();
+    }
 }
 
 async fn every_table_comes_along_there_and_back() {
