@@ -181,7 +181,10 @@ fn mark(address: &Address, mail: &Mail) -> String {
 fn partly(refused: &[(Address, lettre::transport::smtp::Error)], taken: &[Address], mail: &Mail) -> SendFailure {
     let each = refused.iter().map(|(address, error)| format!("{address} ({})", reply_text(error, &mail.relay)));
     let each = each.collect::<Vec<_>>().join(", ");
-    let message = format!("The relay refused {each}; it took the mail for the other {}.", taken.len());
+    let message = match taken.len() {
+        0 => format!("The relay refused {each}."),
+        others => format!("The relay refused {each}; it took the mail for the other {others}."),
+    };
     let passes = refused.iter().find(|(_, error)| error.is_transient());
     let failure =
         if passes.is_some() { passing("relay_unavailable", message) } else { lasting("relay_refused", message) };

@@ -10,7 +10,7 @@ use super::mail::MailFault;
 use super::relays::Phase;
 
 /// Asks whom the relay takes a mail for that it has refused, and sends it to those. `None` if the refusal was no matter of
-/// some recipients: all are taken, or none.
+/// some recipients: all are taken, or all refused alike. One that is only deferred must not go with one that is refused.
 ///
 /// # Errors
 /// If the relay refuses the mail itself, or the connection ends.
@@ -32,9 +32,14 @@ pub(super) async fn send_to_those_taken(
             Err(error) => return Err(fault(error)),
         }
     }
-    let those = Envelope::new(to.from().cloned(), taken.clone()).ok().filter(|_| !refused.is_empty());
-    let Some(those) = those else { return Ok(None) };
+    let deferred = refused.iter().filter(|(_, error)| error.is_transient()).count();
+    if refused.is_empty() || taken.is_empty() && (deferred == 0 || deferred == refused.len()) {
+        return Ok(None);
+    }
     connection.command(Rset).await.map_err(fault)?;
-    connection.send(&those, mail).await.map_err(fault)?;
+    // To nobody there is no envelope.
+    if let Ok(those) = Envelope::new(to.from().cloned(), taken.clone()) {
+        connection.send(&those, mail).await.map_err(fault)?;
+    }
     Ok(Some(MailFault::Partly { refused, taken }))
 }

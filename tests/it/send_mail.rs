@@ -75,6 +75,13 @@ async fn those_get_a_mail_whom_the_relay_takes_it_for() {
     // Nobody is left.
     let failure = send(&sender, to(&[bob, bob])).await.unwrap_err();
     assert_eq!((failure.code, failure.retry, failure.reached.len()), ("relay_refused", false, 0));
+    // Whoever is only deferred is not given up for one who is refused, in whichever order they stand.
+    sink.refuse(eve, "450 4.2.0 greylisted");
+    for both in [[bob, eve], [eve, bob]] {
+        let failure = send(&sender, to(&both)).await.unwrap_err();
+        assert_eq!((failure.code, failure.retry, failure.status), ("relay_unavailable", true, Some(450)), "{both:?}");
+        assert!(both.iter().all(|address| failure.message.contains(address)), "{}", failure.message);
+    }
     // Somebody may be taken later, and who has the mail does not get it again.
     sink.refuse(eve, "450 4.2.0 greylisted");
     let failure = send(&sender, to(&[ann, bob, eve])).await.unwrap_err();
