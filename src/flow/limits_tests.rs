@@ -173,7 +173,7 @@ proptest! {
                     return true;
                 }
             }
-            quotas.refused("ann", *used, now);
+            quotas.refused("ann", (*used, NOW), now);
             false
         };
         let give_up = |node: &Limits, used: &mut u64, now: Timestamp| {
@@ -193,6 +193,35 @@ proptest! {
         nodes.iter().for_each(|node| give_up(node, &mut used, now.plus_ms(2000)));
         prop_assert_eq!(used, u64::from(passed), "all that was not used is given back");
     }
+}
+
+#[test]
+fn who_is_refused_a_quota_of_which_others_may_give_back_is_told_to_come_back_soon() {
+    let limits = node(10, true);
+    let wait = |refused: Error| match refused {
+        Error::Limited { retry_after, .. } => i64::try_from(retry_after.as_millis()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let next_day = |now: Timestamp| (day(now) + 1) * 86_400_000 - now.0;
+    for (granted, asked, expected) in [
+        (0, 0, Some(2000)),
+        (0, 500, Some(1500)),
+        (0, 1999, Some(1)),
+        (0, 2000, None),
+        (-3_600_000, 0, None),
+        (60_000, 0, Some(2000)), // A clock that is ahead.
+    ] {
+        let now = NOW.plus_ms(asked);
+        let expected = expected.unwrap_or(next_day(now));
+        let refused = limits.quotas.refused("ann", (10, NOW.plus_ms(granted)), now);
+        assert_eq!(wait(refused), expected, "granted at {granted}, asked at {asked}");
+        let known = limits.quotas.draw("ann", 10, 1, now).expect_err("it is known that nothing is left");
+        assert_eq!(wait(known), expected, "without asking: granted at {granted}, asked at {asked}");
+    }
+    let never = limits.quotas.draw("ann", 10, 11, NOW).expect_err("more than a day's");
+    assert_eq!(wait(never), next_day(NOW));
+    let midnight = Timestamp((day(NOW) + 1) * 86_400_000 - 700);
+    assert_eq!(wait(limits.quotas.refused("bob", (10, midnight), midnight)), 700, "the next day comes before");
 }
 
 #[test]

@@ -134,16 +134,18 @@ impl Store {
         Ok(row.map(|(used,)| u64::try_from(used).unwrap_or(0)))
     }
 
-    /// How much of a day's quota that all nodes share is used.
+    /// How much of a day's quota that all nodes share is used, and when something was last taken of it.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn used_of_quota(&self, day: i64, key: &str) -> Result<u64> {
-        let row: Option<(i64,)> = directly!(readers of &self.db, conn => sqlx::query_as(
-            "SELECT CAST(COALESCE(MAX(CASE WHEN node = '' THEN count END), SUM(count), 0) AS BIGINT)
+    pub async fn used_of_quota(&self, day: i64, key: &str) -> Result<(u64, Timestamp)> {
+        let row: Option<(i64, i64)> = directly!(readers of &self.db, conn => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(CASE WHEN node = '' THEN count END), SUM(count), 0) AS BIGINT),
+                COALESCE(MAX(CASE WHEN node = '' THEN told_at END), 0)
             FROM usage WHERE day = $1 AND key = $2")
             .bind(day).bind(key.to_owned()).fetch_optional(conn).await)?;
-        Ok(row.map_or(0, |(used,)| u64::try_from(used).unwrap_or(0)))
+        let (used, at) = row.unwrap_or_default();
+        Ok((u64::try_from(used).unwrap_or(0), Timestamp(at)))
     }
 
     /// Gives back what was taken of what all nodes share and not used: of quotas tasks, of rates units.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::PATIENCE;
-use crate::support::client::Client;
+use crate::support::client::{Answer, Client};
 use crate::support::database::on_postgres;
 use crate::support::scene::Scene;
 use crate::support::world::{World, webhook};
@@ -34,7 +34,10 @@ async fn limits_hold_for_all_nodes_together() {
 
     let left = here.accepted(&second, 5, "quota_exceeded").await;
     assert_eq!(left, 14 - 7 - more, "of the quota, what the other has not used");
-    assert_eq!(there.push(&second, json!({})).await.code(), "quota_exceeded");
+    // What others were granted they may yet give back.
+    let refused = there.push(&second, json!({})).await;
+    assert_eq!(refused.code(), "quota_exceeded");
+    assert!(wait(&refused) <= 2, "{refused:?}");
     let third = scene.world.another_node(Arc::default()).await;
     assert_eq!(third.here(here).push(&second, json!({})).await.code(), "quota_exceeded", "a new node knows");
 
@@ -44,6 +47,9 @@ async fn limits_hold_for_all_nodes_together() {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!(last_told(&scene.world).await, told);
     assert!(told <= scene.world.clock_now().0);
+    let refused = there.push(&second, json!({})).await;
+    let tomorrow = 86_400 - scene.world.clock_now().0.rem_euclid(86_400_000) / 1000;
+    assert!((tomorrow - 60..=tomorrow + 1).contains(&wait(&refused)), "nobody has any left: {refused:?}");
 
     for mut node in [scene.world, other, third] {
         node.stop().await;
@@ -113,6 +119,11 @@ async fn what_a_node_was_granted_and_did_not_use_others_have() {
     assert_eq!(there.accepted(&scene.hook, 23, "quota_exceeded").await, 23);
     other.stop().await;
     assert_eq!(here.accepted(&scene.hook, 80, "quota_exceeded").await, 77);
+}
+
+/// How many seconds somebody who was refused is to wait.
+fn wait(refused: &Answer) -> i64 {
+    refused.header("retry-after").expect("a wait").parse().expect("seconds")
 }
 
 /// When a node last told anything.

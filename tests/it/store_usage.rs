@@ -64,13 +64,15 @@ async fn so_many_in_a_window_for_each() {
 async fn a_shared_quota_is_used_up_and_given_back() {
     let base = Base::start().await;
     let take = async |count, quota| base.store.take_of_quota(DAY, "q:ann", count, quota, NOW).await.unwrap();
-    let used = async || base.store.used_of_quota(DAY, "q:ann").await.unwrap();
+    let used = async || base.store.used_of_quota(DAY, "q:ann").await.unwrap().0;
+    let never = Timestamp(0);
     // Told by a server that counted by itself.
     for (node, count) in [("a", 3), ("b", 4)] {
         let usage = Usage { day: DAY, key: "q:ann".to_owned(), node: node.to_owned(), count };
         base.store.tell_usage(&[usage], NOW).await.unwrap();
     }
     assert_eq!((take(4, 10).await, used().await), (None, 7));
+    assert_eq!(base.store.used_of_quota(DAY, "q:ann").await.unwrap(), (7, never), "none of it was granted");
     assert_eq!((take(2, 10).await, take(2, 10).await, take(1, 10).await), (Some(9), None, Some(10)));
     let give_back = async |count| {
         let unused = Usage { day: DAY, key: "q:ann".to_owned(), node: ALL.to_owned(), count };
@@ -78,10 +80,11 @@ async fn a_shared_quota_is_used_up_and_given_back() {
     };
     give_back(2).await;
     assert_eq!((used().await, take(3, 10).await, take(2, 10).await), (8, None, Some(10)));
+    assert_eq!(base.store.used_of_quota(DAY, "q:ann").await.unwrap(), (10, NOW));
     assert_eq!((take(1, 0).await, take(5, 20).await), (None, Some(15)), "as the quota is now");
     give_back(100).await;
     assert_eq!(used().await, 0, "not below nothing");
-    assert_eq!(base.store.used_of_quota(DAY + 1, "q:ann").await.unwrap(), 0);
+    assert_eq!(base.store.used_of_quota(DAY + 1, "q:ann").await.unwrap(), (0, never));
 
     // Nodes do not take for another's what all have together.
     let mut tx = base.store.read().await.unwrap();

@@ -11,6 +11,9 @@ use crate::error::{Error, Limit, Result};
 const GRANTED_PART: u64 = 8;
 /// How long it is believed how much is used, and so that a quota is used up: others may give back what they were granted.
 const BELIEVED_MS: i64 = 1000;
+/// How long others may take to give back what they were granted and do not use: a grant's time, and that of the task that
+/// looks for those that have ended.
+const MAY_COME_BACK_MS: i64 = 2000;
 
 pub(super) struct Quotas {
     /// Everybody's who has none of their own; 0 is no limit.
@@ -23,6 +26,8 @@ pub(super) struct Daily {
     spent: Spent,
     /// When the database said so.
     asked_at: Option<Timestamp>,
+    /// When any node was last granted something, as the database said.
+    granted_at: Option<Timestamp>,
     grant: Grant,
     /// By this node, and of that what it has told.
     own: u32,
@@ -31,7 +36,14 @@ pub(super) struct Daily {
 
 impl Daily {
     fn new(now: Timestamp) -> Self {
-        Self { spent: Spent::new(now), asked_at: None, grant: Grant::none(now), own: 0, told: 0 }
+        Self { spent: Spent::new(now), asked_at: None, granted_at: None, grant: Grant::none(now), own: 0, told: 0 }
+    }
+
+    /// There is no room: none before the next day, or perhaps as soon as others have given back what they do not use.
+    fn refusal(&self, now: Timestamp) -> Error {
+        let comes_back = self.granted_at.map_or(0, |at| at.0 + MAY_COME_BACK_MS - now.0).min(MAY_COME_BACK_MS);
+        let next_day = self.spent.until_the_next(now);
+        limit(u64::try_from(comes_back).ok().filter(|ms| *ms > 0).map_or(next_day, |ms| ms.min(next_day)))
     }
 }
 
@@ -52,8 +64,11 @@ impl Quotas {
             // A quota that has become smaller holds for what was granted as well.
             let used = daily.spent.used().saturating_sub(daily.grant.left().into());
             let is_known = daily.asked_at.is_some_and(|at| (0..BELIEVED_MS).contains(&(now.0 - at.0)));
-            if tasks > quota || is_known && used + u64::from(tasks) > quota.into() {
+            if tasks > quota {
                 return Err(limit(daily.spent.until_the_next(now)));
+            }
+            if is_known && used + u64::from(tasks) > quota.into() {
+                return Err(daily.refusal(now));
             }
             if daily.grant.take(tasks, now) {
                 return Ok(Counted::Here);
@@ -74,13 +89,14 @@ impl Quotas {
         });
     }
 
-    /// Nothing was granted, because the database has so many counted.
-    pub(super) fn refused(&self, account: &str, used: u64, now: Timestamp) -> Error {
+    /// Nothing was granted, because the database has so many counted, the last of them at that time.
+    pub(super) fn refused(&self, account: &str, (used, granted_at): (u64, Timestamp), now: Timestamp) -> Error {
         self.change(account, now, |daily| {
             daily.spent.set(used, now);
             daily.asked_at = Some(now);
+            daily.granted_at = Some(granted_at);
             daily.grant.refused();
-            limit(daily.spent.until_the_next(now))
+            daily.refusal(now)
         })
     }
 
