@@ -62,6 +62,10 @@ pub fn problem(language: Language, problem: &Problem) -> String {
             let (english, chinese) = type_name(*kind);
             (format!("must be {english}"), format!("必须是{chinese}"))
         }
+        Problem::NotOne(kind) => {
+            let (english, chinese) = type_name(*kind);
+            (format!("must be {english}, given once and not as a list"), format!("必须是单个{chinese}，不能重复给出，也不能是列表"))
+        }
         Problem::TooLong(limit) => (format!("is longer than {limit} characters"), format!("超过 {limit} 个字符")),
         Problem::TooLarge(limit) => (format!("is larger than {limit} bytes"), format!("超过 {limit} 字节")),
         Problem::NotOneOf(words) => {
@@ -93,8 +97,9 @@ pub fn problem(language: Language, problem: &Problem) -> String {
         Problem::HoldsNul => ("holds a NUL character".into(), "含有 NUL 字符".into()),
         Problem::BadDelay => ("must be whole seconds from 0 to 86400".into(), "必须是 0 到 86400 之间的整数秒".into()),
         Problem::BadAt => (
-            "must be a time: YYMMDDhhmm (GMT+8), YYMMDDhhmm.UTC, or RFC 3339 with an offset".into(),
-            "必须是时间：YYMMDDhhmm（东八区）、YYMMDDhhmm.UTC，或带时区的 RFC 3339".into(),
+            "must be a time: YYMMDDhhmm (GMT+8), YYMMDDhhmm.UTC, or RFC 3339 with an offset, whose + is %2B in a query or form"
+                .into(),
+            "必须是时间：YYMMDDhhmm（东八区）、YYMMDDhhmm.UTC，或带时区的 RFC 3339（查询或表单中的 + 须写成 %2B）".into(),
         ),
         Problem::AtInPast => ("the time has passed".into(), "时间已过".into()),
         Problem::AtTooFar => ("the time is more than seven days ahead".into(), "时间超出七天".into()),

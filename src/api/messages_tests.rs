@@ -78,6 +78,7 @@ fn every_problem_has_a_text_in_both_languages() {
     let problems = [
         Problem::Missing,
         Problem::NotA(ParamType::Integer),
+        Problem::NotOne(ParamType::String),
         Problem::TooLong(5),
         Problem::NotOneOf(words()),
         Problem::Below("1".into()),

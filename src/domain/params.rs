@@ -252,6 +252,7 @@ fn convert_other(spec: &ParamSpec, value: &Value) -> Result<Value, Problem> {
             check_value(value)?;
             not_empty(spec, value.clone())
         }
+        (kind, Value::Array(_)) => Err(Problem::NotOne(kind)),
         _ => Err(not()),
     }
 }

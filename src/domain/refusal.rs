@@ -19,6 +19,8 @@ pub enum Problem {
     Missing,
     /// The value is not of the declared type.
     NotA(ParamType),
+    /// A list where one value of this type is wanted, as when a form or query gives a name twice.
+    NotOne(ParamType),
     /// The text is longer than so many characters.
     TooLong(usize),
     /// The text has more than so many bytes.

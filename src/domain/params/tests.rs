@@ -15,7 +15,8 @@ fn takes(kind: ParamType, cases: &[(Value, Value)]) {
 
 fn refuses(kind: ParamType, cases: &[Value]) {
     for given in cases {
-        assert_eq!(convert(&spec(kind), given), Err(Problem::NotA(kind)), "{kind:?} {given}");
+        let expected = if given.is_array() { Problem::NotOne(kind) } else { Problem::NotA(kind) };
+        assert_eq!(convert(&spec(kind), given), Err(expected), "{kind:?} {given}");
     }
 }
 
@@ -157,7 +158,7 @@ fn lists_of_one_type() {
         (ParamType::Email, json!("a@b, nobody"), wrong(2, Problem::NotA(ParamType::Email))),
         (ParamType::Email, json!(["a@b, c@d"]), wrong(1, Problem::NotA(ParamType::Email))),
         (ParamType::Email, json!(["", null, 5]), wrong(3, Problem::NotA(ParamType::Email))),
-        (ParamType::Url, json!([["https://a/"]]), wrong(1, Problem::NotA(ParamType::Url))),
+        (ParamType::Url, json!([["https://a/"]]), wrong(1, Problem::NotOne(ParamType::Url))),
         (ParamType::Enum, json!("low,x"), wrong(2, Problem::NotOneOf(spec(ParamType::Enum).values))),
         (ParamType::Email, json!(5), Err(Problem::NotA(ParamType::List))),
     ] {

@@ -273,7 +273,7 @@ fn query_and_form_values_are_converted_by_the_declared_type() {
     let call = query(json!({"title": "5", "level": "5", "flag": "yes", "tags": ["a", "b"]}));
     assert_eq!(sent(&single(vec![]), &call), json!({"title": "5", "level": 5, "flag": true, "tags": ["a", "b"]}));
     let repeated = query(json!({"title": ["a", "b"]}));
-    assert_eq!(problems(&single(vec![]), &repeated), problem("title", Problem::NotA(ParamType::String)));
+    assert_eq!(problems(&single(vec![]), &repeated), problem("title", Problem::NotOne(ParamType::String)));
 }
 
 #[test]
