@@ -7,6 +7,7 @@ mod push;
 mod services;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,6 +151,11 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Writes to standard output; a reader that went away is no error.
+/// Says on standard error what is wrong, if that can be written to.
+pub fn complain(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "fanfare: {what:#}");
+}
+
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fanfare::cli::Cli;
+use fanfare::cli::{Cli, complain};
 
 /// Values are made on the threads that read requests and freed on those that write to the database; the system's
 /// allocator makes them wait for each other there. Measured: a fifth more pushes a second, and less memory under load.
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match fanfare::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fanfare: {error:#}");
+            complain(error);
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::{print, stop_signal};
+use super::{complain, print, stop_signal};
 use crate::app::offline::{self, KeyPlace, key_place};
 use crate::config::Config;
 
@@ -30,11 +30,11 @@ pub async fn backup(config: &Config, to: &Path, force: bool) -> anyhow::Result<(
     match offline::opens(config, &made) {
         Some(true) => Ok(()),
         Some(false) => {
-            eprintln!("fanfare: careful: the key in force does not open this backup; find the key that does");
+            complain("careful: the key in force does not open this backup; find the key that does");
             Ok(())
         }
         None => {
-            eprintln!("fanfare: careful: the key could not be read, so whether it opens the backup is not known");
+            complain("careful: the key could not be read, so whether it opens the backup is not known");
             Ok(())
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{admin, print};
+use super::{admin, complain, print};
 use crate::app::rotation::{self, NewKey, Rotation};
 use crate::config::Config;
 use crate::store::SecretKey;
@@ -39,7 +39,7 @@ async fn rotate(config: &Config, to: Option<String>) -> anyhow::Result<()> {
     let done = rotation::rotate_key(config, to).await?;
     print(&told(&done, started.elapsed().as_secs_f64()))?;
     for row in &done.sealed.unreadable {
-        eprintln!("fanfare: careful: {row} did not open under the old key, and is left as it was");
+        complain(format!("careful: {row} did not open under the old key, and is left as it was"));
     }
     Ok(())
 }

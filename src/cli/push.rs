@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use url::{Url, form_urlencoded};
 
-use super::print;
+use super::{complain, print};
 use crate::app::SystemClock;
 use crate::domain::delivery::{Answer, Outgoing, Request};
 use crate::domain::id::time_ordered;
@@ -42,10 +42,11 @@ pub struct Push {
     /// Pushes with the same key within a day are one; without it, one is made for the attempts of this call.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// How many seconds to keep trying while the server cannot be reached or is busy.
+    /// How many seconds to keep trying while the server cannot be reached or is busy. An attempt that has begun then is
+    /// waited for, for 15 seconds at most: it may have been accepted.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u32,
-    /// Print the answer as JSON.
+    /// Print the server's answer as JSON, also if it refuses the push.
     #[arg(long)]
     json: bool,
 }
@@ -67,13 +68,18 @@ pub async fn run(push: Push) -> anyhow::Result<()> {
     let Some(envelope) = envelope else {
         bail!("{server}: {}", foreign(&answer, text));
     };
-    if envelope["success"] != true {
-        bail!("{}", refused(&envelope, answer.status));
+    let is_accepted = envelope["success"] == true;
+    let told = match (as_json, is_accepted) {
+        (true, _) => print(&format!("{text}\n")),
+        (false, true) => print(&accepted(&envelope["data"])),
+        (false, false) => Ok(()),
+    };
+    ensure!(is_accepted, "{}", refused(&envelope, answer.status));
+    // Whoever tried again because of that would push twice.
+    if let Err(error) = told {
+        complain(error.context("accepted, but it could not be said"));
     }
-    if as_json {
-        return print(&format!("{text}\n"));
-    }
-    print(&accepted(&envelope["data"]))
+    Ok(())
 }
 
 fn request(server: &str, push: Push) -> anyhow::Result<Request> {

@@ -63,9 +63,30 @@ async fn what_is_refused_says_why_and_fails() {
     assert!(failed(&told).contains("delay: write name=value"), "{told:?}");
     let told = shell.run(&["push", "webhook", "hello", "--server", "localhost:8080"]).await;
     assert!(failed(&told).contains("localhost:8080: the server must be a URL"), "{told:?}");
+    let told = shell.run(&["push", "webhook", "hello", "--json"]).await;
+    let answer: Value = serde_json::from_str(&told.out).expect("the answer as it came");
+    assert_eq!((told.code, &answer["code"]), (Some(1), &json!("param_missing")), "{told:?}");
+    assert!(told.err.contains("\n  endpoint: "), "{told:?}");
     let long = "x".repeat(60_000);
     let told = shell.run(&["push", "webhook", &long, "-p", "a=b"]).await;
     assert!(failed(&told).contains("too long"), "{told:?}");
+}
+
+#[tokio::test]
+async fn whether_it_was_accepted_does_not_depend_on_who_reads_the_answer() {
+    let program = with_admin();
+    let (server, token) = logged_in(&program).await;
+    let sink = HttpSink::start().await;
+    let preset = server.client(Some(&token)).preset("webhook", webhook(&sink)).await;
+    let shell = pusher(server.address);
+    let to_full = |streams: &str| format!("exec \"$0\" \"$@\" {streams}");
+
+    let told = shell.run_by(&["sh", "-c", &to_full(">/dev/full")], &["push", &preset, "once"], "").await;
+    assert_eq!(told.code, Some(0), "a script that tried again would push twice: {told:?}");
+    assert!(told.err.starts_with("fanfare: accepted, but it could not be said: "), "{told:?}");
+    assert_eq!(sink.next().await.json()["content"], "once");
+    let told = shell.run_by(&["sh", "-c", &to_full("2>/dev/full")], &["push", "nobody", "hello"], "").await;
+    assert_eq!(told.code, Some(1), "{told:?}");
 }
 
 #[tokio::test]

@@ -73,7 +73,12 @@ impl Program {
 
     /// Runs it to its end with this on standard input.
     pub async fn run_with(&self, args: &[&str], input: &str) -> Ended {
-        let (mut command, input) = (self.command(&[], args), input.to_owned());
+        self.run_by(&[], args, input).await
+    }
+
+    /// The same, started by another program, which must become it.
+    pub async fn run_by(&self, by: &[&str], args: &[&str], input: &str) -> Ended {
+        let (mut command, input) = (self.command(by, args), input.to_owned());
         let run = spawn_blocking(move || {
             let mut child = command.spawn().expect("the program");
             // It may have ended without reading.
