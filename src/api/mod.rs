@@ -5,6 +5,7 @@ pub mod address;
 pub mod admission;
 pub mod audit;
 pub mod auth;
+mod bare;
 pub mod body;
 pub mod codes;
 pub mod connections;
@@ -76,7 +77,7 @@ pub enum Tag {
 
 /// What a reader of the document must know before the first call.
 const ABOUT: &str = "A push server: one HTTP call becomes messages on any channel.\n\n\
-    Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says; in a form, lists and objects are written as JSON. Every answer is \
+    Every path ends in `/`, and works without it. Bodies are JSON or a form, as `Content-Type` says, also where JSON alone is listed; in a form, lists and objects are written as JSON. Every answer is \
     `{success, code, message, data}`: `code` is `0` or a stable word that says what went wrong, `message` is for people \
     and follows `Accept-Language` (English, Chinese). A token from `POST /account/user/login/` goes into \
     `Authorization: Bearer`, into `X-Api-Key`, or into the parameter `_token`; so does an API token from \

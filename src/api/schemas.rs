@@ -16,8 +16,9 @@ use crate::domain::invite::{InviteKind, MOST_CODES, MOST_SECONDS, MOST_SOURCE, M
 use crate::domain::params::{MAX_NAME, ParamType};
 use crate::domain::pusher::{MAX_MEMBERS, MAX_TITLE};
 
-/// The parameters of a push.
+/// The parameters of a push, as JSON and as a form.
 const PARAMETERS: &str = "Parameters";
+const FORM_PARAMETERS: &str = "FormParameters";
 /// Fields that an answer leaves out where they mean nothing.
 const LEFT_OUT: [(&str, &str); 3] = [("Login", "token"), ("Task", "attempt_log"), ("Token", "token")];
 
@@ -43,12 +44,15 @@ pub fn add(document: &mut Value) {
     document["components"]["schemas"][PARAMETERS] = json!({
         "type": "object", "description": "Parameters by name.", "additionalProperties": {},
     });
+    document["components"]["schemas"][FORM_PARAMETERS] = json!({
+        "type": "object", "description": "The same as texts; a name that comes several times makes a list.",
+        "additionalProperties": {},
+    });
     if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
         schemas.sort_keys();
     }
-    let nested = nested_schemas(document);
     each_operation(document, |_, operation| {
-        finish_body(operation, &nested);
+        finish_body(operation);
         let is_invite = operation["operationId"] == "invite";
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
             finish_parameter(parameter);
@@ -89,7 +93,14 @@ fn target(value: &Value) -> Option<&str> {
 fn finish_component(name: &str, schema: &mut Map<String, Value>, is_asked: bool) {
     // poem-openapi's names of its own, which generators would take for the name.
     schema.shift_remove("title");
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    // Around a choice between components some generators lose what tells them apart.
+    if name.ends_with("Reply")
+        && let Some(data) = properties.get_mut("data")
+        && let Some(target) = data["allOf"][0].get("$ref").cloned()
+    {
+        *data = json!({ "$ref": target });
+    }
     if is_asked {
         schema.insert("additionalProperties".to_owned(), json!(false));
         return;
@@ -102,24 +113,17 @@ fn finish_component(name: &str, schema: &mut Map<String, Value>, is_asked: bool)
     }
 }
 
-/// The components that hold lists or objects.
-fn nested_schemas(document: &mut Value) -> BTreeSet<String> {
-    let holds = |schema: &Value| {
-        let fields = schema["properties"].as_object();
-        fields.is_some_and(|fields| fields.values().any(|field| field["type"] == "array" || field["type"] == "object"))
-    };
-    components(document).filter(|(_, schema)| holds(schema)).map(|(name, _)| name.clone()).collect()
-}
-
-/// Leaves JSON alone where a form would have to hold lists or objects, and gives what is parameters one name.
-fn finish_body(operation: &mut Value, nested: &BTreeSet<String>) {
+/// Gives what is parameters a name, one as JSON and one as a form, and leaves JSON alone everywhere else: of two ways to
+/// send one component some generators of clients take the form, and of two components they make code that does not run.
+fn finish_body(operation: &mut Value) {
     let Some(content) = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut) else { return };
-    if content.get(JSON).and_then(|media| target(&media["schema"])).is_some_and(|name| nested.contains(name)) {
+    if content.get(JSON).is_some_and(|media| target(&media["schema"]).is_some()) {
         content.shift_remove(FORM);
     }
-    for (_, media) in content {
+    for (kind, media) in content {
         if media["schema"].get("additionalProperties").is_some() {
-            media["schema"] = json!({ "$ref": format!("{SCHEMAS}{PARAMETERS}") });
+            let name = if kind == FORM { FORM_PARAMETERS } else { PARAMETERS };
+            media["schema"] = json!({ "$ref": format!("{SCHEMAS}{name}") });
         }
     }
 }
@@ -192,6 +196,7 @@ fn bounds() -> Vec<(&'static str, &'static str, Value)> {
         ("Task", "state", one_of("State")),
         ("PushedTask", "state", one_of("State")),
         ("RevokedTask", "state", one_of("State")),
+        ("Revocation", "state", one_of("State")),
         ("Account", "role", one_of("Role")),
         ("User", "role", one_of("Role")),
         ("Service", "kind", word("service")),
