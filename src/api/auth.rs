@@ -1,6 +1,7 @@
 //! Who makes a request: a token in the `Authorization` header, in `X-Api-Key`, or as the parameter `_token`. What
 //! `admission.rs` found before the operation runs is handed on here.
 
+use poem::http::HeaderValue;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -105,7 +106,7 @@ pub async fn admit(engine: &Engine, request: &Request, token: &str, scope: Scope
 
 /// The token in the headers of a request.
 pub fn in_headers(request: &Request) -> Option<&str> {
-    bearer(request).or_else(|| request.header(KEY_HEADER).map(str::trim))
+    bearer(request).or_else(|| Some(text(header(request, KEY_HEADER)?)))
 }
 
 /// The token among parameters.
@@ -135,7 +136,16 @@ pub fn in_query(request: &Request) -> Option<String> {
 }
 
 fn bearer(request: &Request) -> Option<&str> {
-    let value = request.header("authorization")?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let value = header(request, "authorization")?;
+    let (scheme, token) = value.split_at_checked("bearer".len())?;
+    (scheme.eq_ignore_ascii_case(b"bearer") && token.first() == Some(&b' ')).then(|| text(token))
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a [u8]> {
+    request.headers().get(name).map(HeaderValue::as_bytes)
+}
+
+/// A token as it was sent. What is no text is nobody's token, but it was sent.
+fn text(token: &[u8]) -> &str {
+    std::str::from_utf8(token).unwrap_or_default().trim()
 }

@@ -34,19 +34,35 @@ impl PushBody {
     }
 
     pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ApiError> {
-        let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
+        let not_utf8 = || ApiError::bad_request(&BadRequest::BodyNotUtf8);
         match BodyKind::of(content_type) {
             _ if bytes.is_empty() => Ok(Self::Empty),
-            BodyKind::Json => match serde_json::from_slice(bytes) {
-                Ok(Value::Object(params)) => Ok(Self::Params(params)),
-                Ok(_) => Err(no_object()),
-                Err(_) => Err(invalid()),
+            BodyKind::Json => match json(bytes)? {
+                Value::Object(params) => Ok(Self::Params(params)),
+                _ => Err(no_object()),
             },
-            BodyKind::Form => pairs(bytes).map(Self::Params).ok_or_else(invalid),
-            BodyKind::Text => String::from_utf8(bytes.to_vec()).map(Self::Text).map_err(|_| invalid()),
+            BodyKind::Form => pairs(bytes).map(Self::Params).ok_or_else(not_utf8),
+            BodyKind::Text => String::from_utf8(unmarked(bytes).to_vec()).map(Self::Text).map_err(|_| not_utf8()),
             BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),
         }
     }
+}
+
+/// A body that is JSON.
+///
+/// # Errors
+/// If it is not; where that shows.
+pub(super) fn json(bytes: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(unmarked(bytes)).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let is_text = std::str::from_utf8(bytes).is_ok();
+        ApiError::bad_request(&if is_text { BadRequest::JsonInvalid { line, column } } else { BadRequest::BodyNotUtf8 })
+    })
+}
+
+/// Without the mark that some programs put before a text that is UTF-8.
+fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 fn no_object() -> ApiError {
@@ -127,6 +143,9 @@ mod tests {
         assert_eq!(parsed("Application/JSON", b"{\"a\":1}"), Ok(params(&json!({ "a": 1 }))));
         assert_eq!(parsed(form, b"a=1+2&b=%C3%A9&a=3&c"), Ok(params(&json!({ "a": ["1 2", "3"], "b": "é", "c": "" }))));
         assert_eq!(parsed("text/plain", "späť".as_bytes()), Ok(PushBody::Text("späť".to_owned())));
+        // As PowerShell writes them.
+        assert_eq!(parsed("application/json", "\u{feff}{\"a\":1}".as_bytes()), Ok(params(&json!({ "a": 1 }))));
+        assert_eq!(parsed("text/plain", "\u{feff}a\u{feff}".as_bytes()), Ok(PushBody::Text("a\u{feff}".to_owned())));
         assert_eq!(parsed("image/png", b""), Ok(PushBody::Empty));
     }
 

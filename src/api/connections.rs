@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-use super::malformed;
+use super::messages::{self, Language, Notice};
+use super::{bare, malformed};
 
 /// How long a connection may go without a byte of an answer. Longer than proxies usually keep one for later.
 pub const SILENCE: Duration = Duration::from_secs(75);
@@ -28,10 +29,6 @@ const MOST_REFUSED: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(1);
 /// Pause after the system gave no connection, as when files have run out: trying on at once would take a processor.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The envelope of `busy`, in the one language that is known before anything has been read.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 91\r\n\r\n\
-    {\"success\":false,\"code\":\"busy\",\"message\":\"The server is busy; try again soon.\",\"data\":null}";
 
 /// Accepts connections, up to a number.
 pub struct Connections<A, C> {
@@ -134,7 +131,8 @@ impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64> + Send> Acceptor for Connections<
 /// Says that there are too many connections, and waits for the other side to hang up: closing over what it has sent would
 /// take the answer from it.
 async fn refuse(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-    io.write_all(BUSY).await?;
+    let message = messages::notice(Language::English, Notice::Busy);
+    io.write_all(&bare::failure("503 Service Unavailable", "busy", message, "retry-after: 1\r\n")).await?;
     io.shutdown().await?;
     let mut rest = [0; 1024];
     while io.read(&mut rest).await? > 0 {}
@@ -253,15 +251,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(BUSY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["code"], "busy");
-    }
-
-    #[test]
     fn one_address_takes_half_of_the_places_and_gives_them_back() {
         let counted = |address: IpAddr| (!address.is_loopback()).then_some(u64::from(address.is_ipv6()));
         let all = Arc::new(Semaphore::new(5));
@@ -292,7 +281,11 @@ mod tests {
         second.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let mut told = Vec::new();
         second.read_to_end(&mut told).await.unwrap();
-        assert!(told.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&told));
+        let told = String::from_utf8(told).unwrap();
+        let (head, body) = told.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nretry-after: 1\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "busy");
         // Bytes that trickle in do not count, bytes that go out do.
         first.write_all(b"x").await.unwrap();
         let mut byte = [0; 1];

@@ -107,14 +107,18 @@ struct Parts {
 /// What a request can have wrong before any rule looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadRequest {
-    /// The body is not what its media type says.
-    BodyInvalid,
+    /// The body is not UTF-8, or not once it is decoded.
+    BodyNotUtf8,
+    /// The body is no JSON from this line and column on.
+    JsonInvalid { line: usize, column: usize },
     /// The body could not be read to its end.
     BodyUnreadable,
     /// The body is larger than so many bytes.
     BodyTooLarge(usize),
     /// The body is of a media type that is not taken.
     MediaType,
+    /// The body is compressed.
+    Encoding,
     /// The path or the query is not well formed.
     RequestInvalid,
     /// There is nothing at this path.
@@ -161,7 +165,10 @@ impl ApiError {
         let language = messages::language();
         let notice = |notice| messages::notice(language, notice);
         match fault {
-            BadRequest::BodyInvalid => Self::new(StatusCode::BAD_REQUEST, "body_invalid", notice(Notice::BodyInvalid)),
+            BadRequest::BodyNotUtf8 => Self::new(StatusCode::BAD_REQUEST, "body_invalid", notice(Notice::BodyNotUtf8)),
+            BadRequest::JsonInvalid { line, column } => {
+                Self::new(StatusCode::BAD_REQUEST, "body_invalid", messages::json_invalid(language, *line, *column))
+            }
             BadRequest::BodyUnreadable => {
                 Self::new(StatusCode::BAD_REQUEST, "body_unreadable", notice(Notice::BodyUnreadable))
             }
@@ -171,6 +178,10 @@ impl ApiError {
             }
             BadRequest::MediaType => {
                 Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", notice(Notice::MediaType))
+            }
+            BadRequest::Encoding => {
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", notice(Notice::Encoding))
+                    .with_header(header::ACCEPT_ENCODING, "identity")
             }
             BadRequest::RequestInvalid => {
                 Self::new(StatusCode::BAD_REQUEST, "request_invalid", notice(Notice::RequestInvalid))

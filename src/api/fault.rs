@@ -56,7 +56,7 @@ fn unreadable(cause: &ReadBodyError, context: Context<'_>) -> ApiError {
         ReadBodyError::PayloadTooLarge => BadRequest::BodyTooLarge(context.body_limit),
         ReadBodyError::Io(cause) if is_too_large(cause) => BadRequest::BodyTooLarge(context.body_limit),
         ReadBodyError::Io(_) => BadRequest::BodyUnreadable,
-        ReadBodyError::Utf8(_) => BadRequest::BodyInvalid,
+        ReadBodyError::Utf8(_) => BadRequest::BodyNotUtf8,
         ReadBodyError::BodyHasBeenTaken => return ApiError::broken("the body was read twice"),
     };
     ApiError::bad_request(&fault)

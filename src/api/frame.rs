@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 pub const REQUEST_ID: &str = "x-request-id";
 
 /// Headers of every answer that does not set them itself.
-const HEADERS: [(header::HeaderName, &str); 5] = [
+pub(super) const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -269,8 +269,11 @@ fn last_if(is_last: bool, mut response: Response) -> Response {
     response
 }
 
-/// Refuses a body that says it is too large, and cuts one short that does not say.
+/// Refuses a body that says it is compressed or too large, and cuts one short that does not say how large it is.
 fn limit_body(mut request: Request, limit: usize) -> std::result::Result<Request, ApiError> {
+    if request.header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(ApiError::bad_request(&BadRequest::Encoding));
+    }
     if let Some(length) = request.header(header::CONTENT_LENGTH) {
         return match length.parse::<usize>() {
             Ok(length) if length <= limit => Ok(request),

@@ -8,7 +8,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::{Map, Value};
 
 use super::envelope::{ApiError, BadRequest, JSON};
-use super::form;
+use super::{body, form};
 use crate::domain::params::ParamType;
 use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 
@@ -94,12 +94,11 @@ fn parse<T: ParseFromJSON>(kind: BodyKind, bytes: &[u8]) -> Result<T, ApiError> 
 
 /// The body as JSON; no body is an object without fields.
 fn read(kind: BodyKind, bytes: &[u8], schema: Option<&MetaSchema>) -> Result<Value, ApiError> {
-    let invalid = || ApiError::bad_request(&BadRequest::BodyInvalid);
     match kind {
         _ if bytes.is_empty() => Ok(Value::Object(Map::new())),
-        BodyKind::Json => serde_json::from_slice(bytes).map_err(|_| invalid()),
+        BodyKind::Json => body::json(bytes),
         BodyKind::Form => {
-            let pairs = form::parse(bytes).ok_or_else(invalid)?;
+            let pairs = form::parse(bytes).ok_or_else(|| ApiError::bad_request(&BadRequest::BodyNotUtf8))?;
             Ok(from_form(pairs, schema))
         }
         BodyKind::Text | BodyKind::Other => Err(ApiError::bad_request(&BadRequest::MediaType)),

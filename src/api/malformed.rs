@@ -1,6 +1,8 @@
 //! Requests that hyper cannot read never reach the application: it answers them with a bare status. In its place goes the
 //! same status in the words of every other failure. Who asked in which language cannot be known.
 
+use super::bare;
+
 /// How hyper's answer begins, and what it means: code and message.
 const BARE: [(&str, &str, &str); 3] = [
     (
@@ -24,10 +26,7 @@ pub fn in_words(answer: &[u8]) -> Option<Vec<u8>> {
     if !head.starts_with(b"\r\nconnection: close\r\ncontent-length: 0\r\n") {
         return None;
     }
-    let body = format!(r#"{{"success":false,"code":"{code}","message":"{message}","data":null}}"#);
-    let length = body.len();
-    let head = "content-type: application/json; charset=utf-8\r\nconnection: close";
-    Some(format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
+    Some(bare::failure(status, code, message, ""))
 }
 
 #[cfg(test)]
@@ -42,6 +41,7 @@ mod tests {
             let (head, body) = told.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
             assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+            assert!(head.contains("\r\nx-request-id: ") && head.contains("\r\ncache-control: no-store"), "{head}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code);
         }
         for other in [

@@ -298,12 +298,14 @@ pub enum Notice {
     Forbidden,
     /// The server is busy.
     Busy,
-    /// The body is not what its media type says.
-    BodyInvalid,
+    /// The body is not UTF-8.
+    BodyNotUtf8,
     /// The body could not be read to its end.
     BodyUnreadable,
     /// Neither JSON nor a form.
     MediaType,
+    /// A body that is compressed.
+    Encoding,
     /// The path or the query is not valid UTF-8, or not well formed.
     RequestInvalid,
     /// Another method is needed.
@@ -316,13 +318,20 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
         Notice::Done => ("OK", "成功"),
         Notice::Forbidden => ("You may not do this.", "没有权限。"),
         Notice::Busy => ("The server is busy; try again soon.", "服务器繁忙，请稍后重试。"),
-        Notice::BodyInvalid => ("The body is not well formed.", "请求体格式错误。"),
+        Notice::BodyNotUtf8 => ("The body is not UTF-8.", "请求体不是 UTF-8 编码。"),
         Notice::BodyUnreadable => ("The body could not be read.", "无法读取请求体。"),
         Notice::MediaType => (
             "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded; a push takes text/plain as well.",
             "不支持该 Content-Type，请使用 application/json 或 application/x-www-form-urlencoded；推送还可用 text/plain。",
         ),
-        Notice::RequestInvalid => ("The request is not well formed.", "请求格式错误。"),
+        Notice::Encoding => (
+            "The body must not be compressed: Content-Encoding is not supported.",
+            "不支持压缩的请求体（Content-Encoding）。",
+        ),
+        Notice::RequestInvalid => (
+            "The path or the query is not well formed, or not UTF-8 once decoded.",
+            "路径或查询格式错误，或解码后不是 UTF-8。",
+        ),
         Notice::Method => ("This path does not take this method.", "该路径不支持此请求方法。"),
     };
     language.pick(english, chinese)
@@ -331,6 +340,14 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
 /// That the body is larger than so many bytes.
 pub fn body_too_large(language: Language, limit: usize) -> String {
     language.pick(format!("The body is larger than {limit} bytes."), format!("请求体超过 {limit} 字节。"))
+}
+
+/// That the body is no JSON, and where that shows.
+pub fn json_invalid(language: Language, line: usize, column: usize) -> String {
+    language.pick(
+        format!("The body is not well-formed JSON: see line {line}, column {column}."),
+        format!("请求体不是合法的 JSON：见第 {line} 行第 {column} 列。"),
+    )
 }
 
 /// That something broke, and the id under which the log knows it.

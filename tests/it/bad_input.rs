@@ -57,7 +57,16 @@ async fn a_body_that_is_not_what_it_says() {
         let answer = scene.ann.send("POST", &path, content_type, body.as_bytes()).await;
         assert_refused(&answer, status, code, &format!("{content_type:?} {body}"));
     }
+    for coding in ["gzip", "br", "identity, gzip"] {
+        let headers = [("content-encoding", coding)];
+        let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, br#"{"content":"c"}"#).await;
+        assert_refused(&answer, 415, "media_type_unsupported", coding);
+        assert_eq!(answer.header("accept-encoding"), Some("identity"));
+    }
     nothing_was_queued(&scene).await;
+    let headers = [("content-encoding", "Identity")];
+    let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, br#"{"content":"c"}"#).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 async fn bytes_that_are_no_text() {

@@ -177,6 +177,10 @@ async fn the_slash_at_the_end_is_optional_everywhere() {
     }
 }
 
+/// What is said of the body `{`.
+const JSON_BROKEN: (&str, &str) =
+    ("The body is not well-formed JSON: see line 1, column 1.", "请求体不是合法的 JSON：见第 1 行第 1 列。");
+
 async fn errors_follow_the_language_asked_for() {
     let world = World::start().await;
     let ann = world.user("ann").await;
@@ -184,7 +188,7 @@ async fn errors_follow_the_language_asked_for() {
         ("GET", "/nowhere/", "", "There is no such path.", "路径不存在。"),
         ("GET", "/task/x/", "", "There is no such task.", "任务不存在。"),
         ("PUT", "/preset/", "", "This path does not take this method.", "该路径不支持此请求方法。"),
-        ("POST", "/preset/", "{", "The body is not well formed.", "请求体格式错误。"),
+        ("POST", "/preset/", "{", JSON_BROKEN.0, JSON_BROKEN.1),
         ("POST", "/preset/", "{}", "name: is required; base_pusher: is required", "name: 必填；base_pusher: 必填"),
         ("GET", "/preset/?limit=0", "", "limit: must be at least 1", "limit: 不能小于 1"),
         ("GET", "/preset/", "", "OK", "成功"),

@@ -92,7 +92,14 @@ async fn a_token_that_does_not_stand_is_refused_even_where_none_is_needed() {
     }
     let path = format!("/push/{}/?_token=guessed", scene.hook);
     assert_eq!(nobody.get(&path).await.refusal(), (401, "token_invalid"));
+    let path = format!("/push/{}/", scene.hook);
+    for header in [("authorization", "Bearer fft_é"), ("authorization", "bearer \u{a0}"), ("x-api-key", "é")] {
+        let answer = nobody.send_with("POST", &path, None, &[header], b"").await;
+        assert_eq!(answer.refusal(), (401, "token_invalid"), "{header:?}");
+    }
     scene.nothing_arrived().await;
+    let other_scheme = nobody.send_with("POST", &path, None, &[("authorization", "Basic é")], b"").await;
+    assert_eq!(other_scheme.status, 200, "what names no token of ours is a proxy's business");
 }
 
 async fn tasks_belong_to_the_presets_owner_whoever_pushed() {
