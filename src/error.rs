@@ -46,10 +46,6 @@ pub enum AuthProblem {
     Invalid,
     /// The token was good once.
     Expired,
-    /// Mail address and password do not go together.
-    WrongPassword,
-    /// The account's mail address has not been confirmed.
-    Unconfirmed,
 }
 
 /// The limits on how much a caller may do.

@@ -8,8 +8,6 @@ pub const CODES: &[Code] = &[
     ("body_invalid", 400, "The body is not what its `Content-Type` says"),
     ("body_unreadable", 400, "The body broke off"),
     ("request_invalid", 400, "The path or the query is not well formed, or not UTF-8"),
-    ("account_unconfirmed", 401, "The address of the account has not been confirmed"),
-    ("password_wrong", 401, "Address and password do not go together"),
     ("token_expired", 401, "The token has ended"),
     ("token_invalid", 401, "The token is not known"),
     ("token_missing", 401, "This needs a token"),

@@ -266,8 +266,6 @@ impl ApiError {
             AuthProblem::Missing => "token_missing",
             AuthProblem::Invalid => "token_invalid",
             AuthProblem::Expired => "token_expired",
-            AuthProblem::WrongPassword => "password_wrong",
-            AuthProblem::Unconfirmed => "account_unconfirmed",
         };
         Self::new(StatusCode::UNAUTHORIZED, code, messages::unauthorized(messages::language(), problem))
             .with_header(header::WWW_AUTHENTICATE, "Bearer")

@@ -37,8 +37,6 @@ fn every_error_has_its_status_and_code() {
         (AuthProblem::Missing.into(), 401, "token_missing"),
         (AuthProblem::Invalid.into(), 401, "token_invalid"),
         (AuthProblem::Expired.into(), 401, "token_expired"),
-        (AuthProblem::WrongPassword.into(), 401, "password_wrong"),
-        (AuthProblem::Unconfirmed.into(), 401, "account_unconfirmed"),
         (Error::Forbidden, 403, "forbidden"),
         (Error::Limited { limit: Limit::Rate, retry_after: second }, 429, "rate_limited"),
         (Error::Limited { limit: Limit::Quota, retry_after: second }, 429, "quota_exceeded"),

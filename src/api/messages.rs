@@ -267,8 +267,6 @@ pub fn unauthorized(language: Language, problem: AuthProblem) -> String {
         AuthProblem::Missing => ("This needs a token.", "需要令牌。"),
         AuthProblem::Invalid => ("The token is not valid.", "令牌无效。"),
         AuthProblem::Expired => ("The token has expired.", "令牌已过期。"),
-        AuthProblem::WrongPassword => ("The mail address or the password is wrong.", "邮箱或密码错误。"),
-        AuthProblem::Unconfirmed => ("The mail address has not been confirmed.", "邮箱尚未确认。"),
     };
     language.pick(english, chinese).to_owned()
 }
