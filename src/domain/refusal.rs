@@ -92,12 +92,31 @@ pub struct Faults {
     pub fields: Vec<FieldFault>,
     /// The predefined parameters that are.
     pub params: Vec<ParamProblem>,
+    /// Refusals that say the same of some of the fields under a code of their own.
+    own: Vec<Refusal>,
 }
 
 impl Faults {
     /// This field is at fault, for this reason.
     pub fn add(&mut self, field: impl Into<String>, reason: &'static str) {
         self.fields.push(FieldFault { field: field.into(), reason });
+    }
+
+    /// This field is at fault, for this reason, which has a code of its own if it is the only one.
+    pub fn add_own(&mut self, field: impl Into<String>, reason: &'static str, own: Refusal) {
+        self.add(field, reason);
+        self.own.push(own);
+    }
+
+    /// Whether nothing is at fault.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.params.is_empty()
+    }
+
+    /// These parameters are at fault as well, unless it is known already of what.
+    pub fn extend(&mut self, params: Vec<ParamProblem>) {
+        let known: Vec<String> = self.params.iter().map(|fault| fault.param.clone()).collect();
+        self.params.extend(params.into_iter().filter(|fault| !known.contains(&fault.param)));
     }
 
     /// This field is at fault if a check of it found a reason.
@@ -118,10 +137,14 @@ impl Faults {
     /// # Errors
     /// All that was found, if anything was.
     pub fn refuse_if_any(self) -> Result<(), Refusal> {
-        match self {
-            Self { fields, params } if fields.is_empty() && params.is_empty() => Ok(()),
-            Self { fields, params } if fields.is_empty() => Err(Refusal::Params(params)),
-            Self { fields, params } => Err(Refusal::Fields { fields, params }),
+        let Self { fields, params, mut own } = self;
+        match (fields.is_empty(), params.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Refusal::Params(params)),
+            (false, true) if own.len() == fields.len() && own.windows(2).all(|two| two[0] == two[1]) => {
+                Err(own.swap_remove(0))
+            }
+            (false, _) => Err(Refusal::Fields { fields, params }),
         }
     }
 }

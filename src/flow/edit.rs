@@ -10,7 +10,7 @@ use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
 use crate::domain::pusher::{Pusher, Target, Unfollowed, check_group, check_preset, follow};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Faults, Refusal};
 use crate::domain::resolve::check_predefined;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -32,11 +32,14 @@ async fn begin(engine: &Engine, caller: &Caller) -> Result<Tx> {
 /// # Errors
 /// If it is not valid, builds on what the caller may not build on, or the database fails.
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
-    check_fields(&pusher)?;
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
     let mut tx = begin(engine, caller).await?;
-    check_bases(engine, &mut tx, caller, &pusher).await?;
-    check_chains(engine, &mut tx, (None, &pusher), &[]).await?;
+    let mut faults = field_faults(&pusher);
+    if check_bases(engine, &mut tx, caller, &pusher, &mut faults).await? {
+        let led = check_chains(engine, &mut tx, (None, &pusher), &[]).await;
+        add_to(&mut faults, led)?;
+    }
+    faults.refuse_if_any()?;
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
     record(engine, &mut tx, caller, AuditAction::PusherMade, &pusher).await?;
     tx.commit().await?;
@@ -57,14 +60,20 @@ pub async fn change(
     let mut tx = begin(engine, caller).await?;
     let before = allowed(engine, &mut tx, caller, Action::Change, id).await?;
     let after = edit(before.clone())?;
-    check_fields(&after)?;
-    if before.bases() != after.bases() {
-        check_bases(engine, &mut tx, caller, &after).await?;
-        let concerned = concerned_by(&mut tx, caller, id).await?;
-        check_chains(engine, &mut tx, (Some(&before), &after), &concerned).await?;
-    } else if let Ok(target) = followed(engine, &mut tx, id, &mut itself(&after)).await? {
-        check_values(engine, (Some(&before), &after), &target)?;
-    }
+    let mut faults = field_faults(&after);
+    let led = if before.bases() != after.bases() {
+        match check_bases(engine, &mut tx, caller, &after, &mut faults).await? {
+            true => {
+                let concerned = concerned_by(&mut tx, caller, id).await?;
+                check_chains(engine, &mut tx, (Some(&before), &after), &concerned).await
+            }
+            false => Ok(()),
+        }
+    } else {
+        check_values_where_it_leads(engine, &mut tx, (&before, &after)).await
+    };
+    add_to(&mut faults, led)?;
+    faults.refuse_if_any()?;
     tx.update_pusher(engine.store.sealer(), &after).await?;
     record(engine, &mut tx, caller, AuditAction::PusherChanged, &after).await?;
     tx.commit().await?;
@@ -169,24 +178,54 @@ async fn record(
     tx.audit(&event.to(pusher.id().as_str(), pusher.name())).await
 }
 
-fn check_fields(pusher: &StoredPusher) -> Result<()> {
+/// What is wrong with a Pusher by itself.
+fn field_faults(pusher: &StoredPusher) -> Faults {
+    let mut faults = Faults::default();
     match pusher {
-        StoredPusher::Preset(preset) => check_preset(preset)?,
-        StoredPusher::Group(group) => check_group(group)?,
+        StoredPusher::Preset(preset) => check_preset(preset, &mut faults),
+        StoredPusher::Group(group) => check_group(group, &mut faults),
+    }
+    faults
+}
+
+/// Adds parameters that were refused to what else is wrong. Any other refusal is told by itself, when nothing else is.
+fn add_to(faults: &mut Faults, checked: Result<()>) -> Result<()> {
+    match checked {
+        Err(Error::Refused(Refusal::Params(params))) => faults.extend(params),
+        Err(Error::Refused(_)) if !faults.is_empty() => {}
+        other => other?,
     }
     Ok(())
 }
 
-/// Every base exists and may be built on.
-async fn check_bases(engine: &Engine, tx: &mut Tx, caller: &Caller, pusher: &StoredPusher) -> Result<()> {
+/// Whether every base exists and may be built on; adds those that do not.
+async fn check_bases(
+    engine: &Engine,
+    tx: &mut Tx,
+    caller: &Caller,
+    pusher: &StoredPusher,
+    faults: &mut Faults,
+) -> Result<bool> {
+    let mut unknown = Vec::new();
     for base in pusher.bases() {
-        let unknown = || Refusal::BaseUnknown(base.clone());
-        let found = load(engine, tx, &base).await?.ok_or_else(unknown)?;
-        if !Caller::may(Some(caller), Action::BuildOn, owner(&found), engine.standing(&found)) {
-            return Err(unknown().into());
+        let found = load(engine, tx, &base).await?;
+        let may = |found| Caller::may(Some(caller), Action::BuildOn, owner(found), engine.standing(found));
+        if !found.as_ref().is_some_and(may) {
+            unknown.push(base);
         }
     }
-    Ok(())
+    let places = match pusher {
+        StoredPusher::Preset(preset) => vec![("base_pusher".to_owned(), &preset.base_pusher)],
+        StoredPusher::Group(group) => {
+            let bases = group.pushers.iter().map(|member| &member.base_pusher).enumerate();
+            bases.map(|(at, base)| (format!("pushers.{at}.base_pusher"), base)).collect()
+        }
+    };
+    // Of one that is not named that is known already.
+    for (place, base) in places.into_iter().filter(|(_, base)| !base.as_str().is_empty() && unknown.contains(base)) {
+        faults.add_own(place, "unknown", Refusal::BaseUnknown(base.clone()));
+    }
+    Ok(unknown.is_empty())
 }
 
 /// A Pusher as it is to be leads to its Services, which take what it predefines; those that build on it still lead to
@@ -204,6 +243,18 @@ async fn check_chains(
         let _may_lead_nowhere = followed(engine, tx, dependent, &mut loaded).await?;
     }
     Ok(())
+}
+
+/// What a Pusher has come to predefine is taken where it leads, if it leads anywhere.
+async fn check_values_where_it_leads(
+    engine: &Engine,
+    tx: &mut Tx,
+    (before, after): (&StoredPusher, &StoredPusher),
+) -> Result<()> {
+    match followed(engine, tx, after.id(), &mut itself(after)).await? {
+        Ok(target) => check_values(engine, (Some(before), after), &target),
+        Err(_) => Ok(()),
+    }
 }
 
 /// What a Pusher has come to predefine is taken where it leads.

@@ -15,6 +15,7 @@ both!(
     a_preset_that_cannot_be,
     a_group_that_cannot_be,
     members_that_cannot_be_added,
+    all_that_is_wrong_is_told_at_once,
     what_is_predefined_and_no_service_takes,
     a_time_that_has_passed_since_does_not_stand_in_the_way_of_other_changes,
     a_cycle_of_presets,
@@ -32,7 +33,7 @@ async fn a_preset_that_cannot_be() {
         (json!({ "name": "n".repeat(101) }), 422, "field_invalid"),
         (json!({ "name": "a\0b" }), 422, "field_invalid"),
         (json!({ "base_pusher": "nothing" }), 422, "base_unknown"),
-        (json!({ "base_pusher": "" }), 422, "base_unknown"),
+        (json!({ "base_pusher": "" }), 422, "field_invalid"),
         (json!({ "redefine_content": "" }), 422, "field_invalid"),
         (json!({ "redefine_content": "_token" }), 422, "field_invalid"),
         (json!({ "redefine_content": "delay" }), 422, "field_invalid"),
@@ -118,6 +119,38 @@ async fn members_that_cannot_be_added() {
     }
     let last = scene.ann.delete(&format!("{path}m3/")).await;
     assert_eq!(last.refusal(), (422, "group_empty"));
+}
+
+async fn all_that_is_wrong_is_told_at_once() {
+    let scene = Scene::start().await;
+    let hidden = scene.world.user("bob").await.preset("webhook", json!({})).await;
+    let told = |faults: &[(&str, &str)]| {
+        faults.iter().map(|(place, code)| ((*place).to_owned(), (*code).to_owned())).collect::<Vec<_>>()
+    };
+    let faults = async |path: &str, body: Value| told(&scene.ann.post(path, body).await.faults());
+    let preset = json!({ "name": "", "base_pusher": "bark", "redefine_content": "at",
+        "params": { "_token": "x", "delay": "soon", "priority": 9 } });
+    let wrong = [("name", "empty"), ("redefine_content", "reserved"), ("_token", "param_invalid")];
+    let values = [("delay", "param_invalid"), ("priority", "param_invalid")];
+    assert_eq!(faults("/preset/", preset).await, told(&[&wrong[..], &values[..]].concat()));
+    let preset = json!({ "name": "", "base_pusher": hidden });
+    assert_eq!(faults("/preset/", preset).await, told(&[("name", "empty"), ("base_pusher", "unknown")]));
+
+    let odd = json!({ "name": "c", "base_pusher": "webhook", "params": { "method": "zz" } });
+    let group = json!({ "name": "g", "pushers": [member("a", "yy"), odd, member("b", "zz"), member("a", "webhook")] });
+    let places =
+        [("pushers.3.name", "duplicate"), ("pushers.0.base_pusher", "unknown"), ("pushers.2.base_pusher", "unknown")];
+    assert_eq!(faults("/group/", group).await, told(&places), "where no base is there, values are not looked at");
+    let many: Vec<Value> = (0..6).map(|_| member("a", "webhook")).collect();
+    let found = faults("/group/", json!({ "name": "g", "pushers": many })).await;
+    assert_eq!((found.len(), &*found[0].0, &*found[0].1), (6, "pushers", "too_many"));
+
+    // One fault that has a code of its own goes by that, as often as it is there.
+    let twice = json!({ "name": "g", "pushers": [member("a", "zz"), member("b", "zz")] });
+    assert_eq!(scene.ann.post("/group/", twice).await.refusal(), (422, "base_unknown"));
+    let group = scene.ann.group(json!({ "pushers": [member("a", "webhook")] })).await;
+    let added = scene.ann.post(&format!("/group/{group}/pusher/"), member("A", "zz")).await;
+    assert_eq!(added.faults(), [("name", "bad_name"), ("base_pusher", "unknown")]);
 }
 
 async fn what_is_predefined_and_no_service_takes() {

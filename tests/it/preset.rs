@@ -292,7 +292,7 @@ async fn a_base_that_is_not_there_is_told() {
     let world = World::start().await;
     let ann = world.user("ann").await;
     let id = ann.preset("webhook", json!({})).await;
-    for base in ["", "nowhere", "Webhook", "webhook/", "0000000000000000000000000a", "磁盘", "../x"] {
+    for base in ["nowhere", "Webhook", "webhook/", "0000000000000000000000000a", "磁盘", "../x"] {
         let made = ann.post("/preset/", json!({ "name": "n", "base_pusher": base })).await;
         assert_eq!(made.refusal(), (422, "base_unknown"), "{base}");
         let moved = ann.patch(&format!("/preset/{id}/"), json!({ "base_pusher": base })).await;

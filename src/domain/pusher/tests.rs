@@ -1,7 +1,7 @@
 //! Chains and their ends, and what a Preset or Group may say of itself.
 
 use super::*;
-use crate::domain::refusal::{FieldFault, ParamProblem, Problem};
+use crate::domain::refusal::{Faults, FieldFault, ParamProblem, Problem};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -122,6 +122,18 @@ fn a_group_has_one_to_five_members_and_no_group_however_deep() {
     assert_eq!(refusal("g", &["g>s,a", "a>b", "b>g2", "g2>s"]), Refusal::GroupInGroup(id("g2")));
 }
 
+fn check_preset(preset: &Preset) -> Result<(), Refusal> {
+    let mut faults = Faults::default();
+    super::check_preset(preset, &mut faults);
+    faults.refuse_if_any()
+}
+
+fn check_group(group: &Group) -> Result<(), Refusal> {
+    let mut faults = Faults::default();
+    super::check_group(group, &mut faults);
+    faults.refuse_if_any()
+}
+
 #[test]
 fn the_fields_of_a_preset() {
     let with_name = |name: &str| check_preset(&Preset { name: name.to_owned(), ..preset("a", "s") });
@@ -179,6 +191,12 @@ fn the_members_of_a_group() {
     let mut taken = group("g", &["s", "s"]);
     taken.pushers[1].name = "p0".into();
     assert_eq!(check_group(&taken), Err(Refusal::MemberNameTaken("p0".into())));
+    taken.name = String::new();
+    taken.pushers[0].base_pusher = id("");
+    let Err(Refusal::Fields { fields, .. }) = check_group(&taken) else { panic!("{taken:?}") };
+    let told: Vec<_> = fields.iter().map(|fault| (fault.field.as_str(), fault.reason)).collect();
+    let base = ("pushers.0.base_pusher", "empty");
+    assert_eq!(told, [("name", "empty"), base, ("pushers.1.name", "duplicate")], "with others, by its place");
     for name in ["", "P1", "1p", "_p", "p.1", "é", &"a".repeat(65)] {
         let mut bad = group("g", &["s"]);
         bad.pushers[0].name = name.to_owned();

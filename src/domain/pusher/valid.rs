@@ -2,49 +2,50 @@
 
 use super::{Group, MAX_TITLE, Preset, check_size};
 use crate::domain::group::{position, target};
+use crate::domain::id::PusherId;
 use crate::domain::modifier::{AT, DELAY, Name};
 use crate::domain::params::{MAX_NAME, MAX_PARAMS, Params, check_value};
 use crate::domain::refusal::{Faults, ParamProblem, Problem, Refusal};
 
 /// Checks the fields of a Preset that need nobody else: name, parameters and `redefine_content`. Whether a dotted name
 /// fits depends on what the Preset is built on, and is seen at the push.
-///
-/// # Errors
-/// `Form` if a field is at fault, else `Params`: all that is wrong.
-pub fn check_preset(preset: &Preset) -> Result<(), Refusal> {
-    let mut faults = Faults::default();
+pub fn check_preset(preset: &Preset, faults: &mut Faults) {
     faults.check("name", check_title(&preset.name));
+    faults.check("base_pusher", check_base(&preset.base_pusher));
     if let Some(name) = &preset.redefine_content {
         faults.check("redefine_content", check_redefined(name));
     }
     check_params(&preset.params, "", &mut faults.params);
-    faults.refuse_if_any()
 }
 
-/// Checks a Group but for its members' bases: name, members, map and `redefine_content`.
-///
-/// # Errors
-/// `GroupEmpty`, `GroupFull`, `MemberNameTaken`; else `Form` if a field is at fault, else `Params`, named
-/// `member.param`: all that is wrong.
-pub fn check_group(group: &Group) -> Result<(), Refusal> {
-    check_size(group)?;
-    let mut faults = Faults::default();
+/// Checks a Group but for what its members' bases are: name, members, map and `redefine_content`. Parameters are named
+/// `member.param`.
+pub fn check_group(group: &Group, faults: &mut Faults) {
     faults.check("name", check_title(&group.name));
+    if let Err(refusal) = check_size(group) {
+        faults.add_own("pushers", if group.pushers.is_empty() { "empty" } else { "too_many" }, refusal);
+    }
     for (at, member) in group.pushers.iter().enumerate() {
         if !is_declarable(&member.name) {
             faults.add(format!("pushers.{at}.name"), "bad_name");
         } else if group.pushers[..at].iter().any(|other| other.name == member.name) {
-            return Err(Refusal::MemberNameTaken(member.name.clone()));
+            let taken = Refusal::MemberNameTaken(member.name.clone());
+            faults.add_own(format!("pushers.{at}.name"), "duplicate", taken);
         }
+        faults.check(&format!("pushers.{at}.base_pusher"), check_base(&member.base_pusher));
         check_params(&member.params, &format!("{}.", member.name), &mut faults.params);
     }
-    check_map(group, &mut faults);
+    check_map(group, faults);
     if let Some(name) = &group.redefine_content {
         let is_lost = name.contains('.') && target(&group.pushers, name).is_none();
         let unknown = if is_lost { Err("unknown_member") } else { Ok(()) };
         faults.check("redefine_content", check_redefined(name).and(unknown));
     }
-    faults.refuse_if_any()
+}
+
+/// What is not there need not be looked for.
+fn check_base(base: &PusherId) -> Result<(), &'static str> {
+    if base.as_str().is_empty() { Err("empty") } else { Ok(()) }
 }
 
 /// Whether a name is of the form that declared parameters and members have: `[a-z][a-z0-9_]*`, at most 64 characters.
