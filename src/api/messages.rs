@@ -3,6 +3,7 @@
 use std::future::Future;
 
 pub use crate::domain::language::Language;
+use crate::domain::account::PASSWORD_LENGTH;
 use crate::domain::params::ParamType;
 use crate::domain::refusal::{FieldFault, Problem, Refusal};
 use crate::domain::scope::Scope;
@@ -132,7 +133,12 @@ pub fn field_reason(language: Language, reason: &str) -> String {
     let (english, chinese) = match reason {
         "empty" | "missing" => ("is required", "必填"),
         "too_long" => ("is too long", "过长"),
-        "too_short" => ("is too short", "过短"),
+        // Passwords alone can be that.
+        "too_short" => {
+            let least = *PASSWORD_LENGTH.start();
+            return language.pick(format!("must have {least} characters at least"), format!("至少需要 {least} 个字符"));
+        }
+        "not_a_time" => ("must be a time, such as 2030-01-31T08:00:00Z", "必须是时间，如 2030-01-31T08:00:00Z"),
         "too_many" => ("has too many entries", "条目过多"),
         "unknown" => ("is not known", "不存在"),
         "taken" => ("is taken", "已被占用"),

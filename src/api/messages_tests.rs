@@ -117,6 +117,7 @@ fn every_reason_that_a_field_is_refused_for_has_a_text_in_both_languages() {
         include_str!("../flow/invite.rs"),
         include_str!("../flow/login.rs"),
         include_str!("../flow/tokens.rs"),
+        include_str!("times.rs"),
     ];
     for reason in [
         "bad_name",
@@ -127,6 +128,7 @@ fn every_reason_that_a_field_is_refused_for_has_a_text_in_both_languages() {
         "invalid",
         "missing",
         "not_a_person",
+        "not_a_time",
         "not_allowed",
         "not_dotted",
         "not_with_quantity",

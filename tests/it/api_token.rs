@@ -172,7 +172,7 @@ async fn what_makes_no_token() {
         (json!({ "name": " ", "scopes": ["push"] }), ("name", "empty")),
         (json!({ "name": long, "scopes": ["push"] }), ("name", "too_long")),
         (json!({ "name": "a\u{0}b", "scopes": ["push"] }), ("name", "invalid")),
-        (json!({ "name": "n", "scopes": ["push"], "expires_at": "soon" }), ("expires_at", "invalid")),
+        (json!({ "name": "n", "scopes": ["push"], "expires_at": "soon" }), ("expires_at", "not_a_time")),
         (json!({ "name": "n", "scopes": ["push"], "expires_at": end(&world, 0) }), ("expires_at", "out_of_range")),
         (json!({ "name": "n", "scopes": ["push"], "admin": true }), ("admin", "unknown")),
     ] {
