@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-pub use crate::domain::language::Language;
 use crate::domain::account::PASSWORD_LENGTH;
+pub use crate::domain::language::Language;
 use crate::domain::params::ParamType;
 use crate::domain::refusal::{FieldFault, Problem, Refusal};
 use crate::domain::scope::Scope;
