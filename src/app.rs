@@ -1,5 +1,6 @@
 //! The running server: opens what it needs, serves, and stops without losing anything.
 
+mod descriptors;
 mod joining;
 mod key;
 pub mod offline;
@@ -124,6 +125,7 @@ impl App {
     /// As `start`.
     pub async fn start_with(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow::Result<Self> {
         let lock = prepare_data_dir(config)?;
+        let config = &descriptors::fit(config);
         let stop_grace = tuning.stop_grace;
         let engine = Arc::new(open(config, clock, tuning).await?);
         if matches!(location(config), Location::Sqlite { .. }) {

@@ -6,13 +6,12 @@ mod key;
 mod push;
 mod services;
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::app::{App, SystemClock, check_settings, make_data_folder, open_store};
@@ -95,8 +94,16 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn load_config(file: Option<&Path>) -> anyhow::Result<Config> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    Ok(Config::load(file, std::env::vars_os().filter_map(text))?)
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(_) if name.starts_with("FANFARE_") || name == "DATABASE_URL" => bail!("variable {name} is not UTF-8"),
+            Err(_) => {}
+        }
+    }
+    Ok(Config::load(file, variables.into_iter())?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -128,12 +135,30 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // The terminal went away. Whom `nohup` keeps from noticing does not; where that cannot be told it is as it was.
+    let mut hangup = if notices_hangup() { Some(signal(SignalKind::hangup())?) } else { None };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hung_up => {}
         }
     })
+}
+
+/// Whether this process was started without ignoring SIGHUP, as Linux tells.
+#[cfg(unix)]
+fn notices_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit for each signal, beginning with this one.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 0)
 }
 
 #[cfg(not(unix))]
@@ -150,12 +175,12 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     print("the database is up to date\n")
 }
 
-/// Writes to standard output; a reader that went away is no error.
 /// Says on standard error what is wrong, if that can be written to.
 pub fn complain(what: impl Display) {
     let _ = writeln!(std::io::stderr(), "fanfare: {what:#}");
 }
 
+/// Writes to standard output; a reader that went away is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

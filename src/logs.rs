@@ -68,14 +68,16 @@ where
 /// The level is not one; logging was set up already.
 pub fn init(config: &Config) -> Result<()> {
     let filter = filter(&config.log.level)?;
+    // It would tell of a line that cannot be written where that cannot be written either, and panic over it.
+    let lines = fmt().log_internal_errors(false);
     let outcome = match config.log.format {
-        LogFormat::Text => fmt()
+        LogFormat::Text => lines
             .fmt_fields(TextFields::default())
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .try_init(),
-        LogFormat::Json => fmt()
+        LogFormat::Json => lines
             .json()
             .event_format(JsonLine(fmt::format().json().flatten_event(true)))
             .with_env_filter(filter)

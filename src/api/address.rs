@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,6 +33,8 @@ pub struct Gate {
     proxies: Vec<IpNet>,
     count_loopback: bool,
     bodies: Arc<Bodies>,
+    /// Whether it was told that there is a proxy that nobody named.
+    told: AtomicBool,
 }
 
 /// The large bodies of the requests that are being answered. What is small is not counted: there are only so many
@@ -72,12 +74,14 @@ impl Gate {
     /// A gate that counts in the engine, and takes the word of these proxies. This machine's own addresses are counted
     /// only if `count_loopback` says so: behind a proxy that nobody named, everybody would come from them.
     pub fn new(engine: Arc<Engine>, proxies: Vec<IpNet>, count_loopback: bool, body_limit: usize) -> Self {
-        Self { engine: Some(engine), proxies, count_loopback, bodies: Bodies::new(body_limit) }
+        let bodies = Bodies::new(body_limit);
+        Self { engine: Some(engine), proxies, count_loopback, bodies, told: AtomicBool::new(false) }
     }
 
     /// A gate that lets everybody in.
     pub fn open() -> Self {
-        Self { engine: None, proxies: Vec::new(), count_loopback: false, bodies: Bodies::new(0) }
+        let (bodies, told) = (Bodies::new(0), AtomicBool::new(false));
+        Self { engine: None, proxies: Vec::new(), count_loopback: false, bodies, told }
     }
 
     /// Counts a request that comes from this address. What is returned must be kept until it is answered.
@@ -116,6 +120,12 @@ impl Gate {
 
     fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if self.proxies.is_empty() || !self.trusts(peer) {
+            if peer.is_loopback() && headers.contains_key(FORWARDED_FOR) && !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "requests come through a proxy on this machine that trusted_proxies does not name: all who come \
+                     through it count as this machine, which no limit of addresses holds for"
+                );
+            }
             return peer;
         }
         let headers = headers.get_all(FORWARDED_FOR).iter();

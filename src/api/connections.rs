@@ -29,6 +29,8 @@ const MOST_REFUSED: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(1);
 /// Pause after the system gave no connection, as when files have run out: trying on at once would take a processor.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often that is told.
+const WARNINGS: Duration = Duration::from_secs(10);
 
 /// Accepts connections, up to a number.
 pub struct Connections<A, C> {
@@ -36,6 +38,8 @@ pub struct Connections<A, C> {
     places: Places<C>,
     refusals: Arc<Semaphore>,
     silence: Duration,
+    /// When it was last told that none could be accepted.
+    warned: Option<Instant>,
 }
 
 impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64>> Connections<A, C> {
@@ -47,7 +51,7 @@ impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64>> Connections<A, C> {
             taken: Arc::default(),
             counted,
         };
-        Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), silence: SILENCE }
+        Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), silence: SILENCE, warned: None }
     }
 }
 
@@ -108,7 +112,10 @@ impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64> + Send> Acceptor for Connections<
             let (io, local, remote, scheme) = match self.inner.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "no connection could be accepted");
+                    if self.warned.is_none_or(|at| at.elapsed() >= WARNINGS) {
+                        self.warned = Some(Instant::now());
+                        tracing::warn!(%error, "no connection could be accepted; more of the same are not told");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }

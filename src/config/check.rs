@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::Config;
+use crate::domain::mailbox::is_mailbox;
 
 /// A key at fault, and what is wrong with its value.
 pub(super) type Fault = (&'static str, String);
@@ -23,8 +24,12 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     if config.admin_email.as_deref().is_some_and(|email| !email.contains('@')) {
         return fault("admin_email", "is not a mail address");
     }
-    if config.mail.from.as_deref().is_some_and(|from| !from.contains('@')) {
-        return fault("mail.from", "is not a mail address");
+    if config.mail.from.as_deref().is_some_and(|from| !is_mailbox(from) || from.contains(char::is_control)) {
+        return fault("mail.from", "is not a mail address, such as push@example.org or Fanfare <push@example.org>");
+    }
+    let is_key = |key: &str| key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit());
+    if config.secret_key.as_ref().is_some_and(|key| !is_key(key.expose().trim())) {
+        return fault("secret_key", "must be 64 hexadecimal digits");
     }
     if !(0.0..=1.0).contains(&config.recaptcha.min_score) {
         return fault("recaptcha.min_score", "must be from 0 to 1");
@@ -56,7 +61,9 @@ fn check_delivery(config: &Config) -> Result<(), Fault> {
     within("delivery.attempt_timeout_s", delivery.attempt_timeout_s, 1, 300)?;
     // An attempt that lasts longer than its lease would be made twice.
     let soonest = delivery.attempt_timeout_s + 10;
-    within("delivery.take_over_s", delivery.take_over_s, soonest, 86_400)?;
+    within("delivery.take_over_s", delivery.take_over_s, soonest, 86_400).map_err(|(key, problem)| {
+        (key, format!("{problem}: 10 more than `delivery.attempt_timeout_s` ({}) at least", delivery.attempt_timeout_s))
+    })?;
     within("delivery.connect_timeout_s", delivery.connect_timeout_s, 1, 300)?;
     within("delivery.keep_finished_days", delivery.keep_finished_days.into(), 1, 3650)?;
     within("delivery.retry_waits_s", delivery.retry_waits_s.len() as u64, 0, 20)

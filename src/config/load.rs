@@ -46,7 +46,7 @@ impl Config {
         for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
             if name == "DATABASE_URL" {
                 shared_database_url = Some(value);
-            } else if name.starts_with("FANFARE_") {
+            } else if name.starts_with("FANFARE_") && !is_of_a_cluster(&name, &value) {
                 ours.insert(name, value);
             }
         }
@@ -82,6 +82,13 @@ impl Config {
             *url = url.trim_end_matches('/').to_owned();
         }
     }
+}
+
+/// What Kubernetes tells containers of a Service that somebody named `fanfare`, and no setting.
+fn is_of_a_cluster(name: &str, value: &str) -> bool {
+    name.starts_with("FANFARE_SERVICE_")
+        || name.starts_with("FANFARE_PORT_")
+        || (name == "FANFARE_PORT" && value.contains("://"))
 }
 
 /// An empty text in a file means what an absent key means, as it does in a variable.

@@ -36,10 +36,14 @@ fn the_default_file_names_every_key() {
     }
 }
 
+/// A secret key.
+const KEY: &str = "abababababababababababababababababababababababababababababababab";
+
 #[test]
 fn every_key_can_be_set_by_its_variable() {
     let text = |key: &str| match key {
         "listen" => "0.0.0.0:1",
+        "secret_key" => KEY,
         "database_url" => "postgres://h/d",
         "public_url" => "https://h",
         "registration" => "open",
@@ -142,6 +146,14 @@ fn a_mistake_in_a_variable_is_told_with_its_name() {
         ("FANFARE_RECAPTCHA_MIN_SCORE", "high", "`recaptcha.min_score`: must be a number"),
         ("FANFARE_REGISTRATION", "maybe", "FANFARE_REGISTRATION: `registration`: unknown variant"),
         ("FANFARE_DATABASE_SYNCHRONOUS", "off", "FANFARE_DATABASE_SYNCHRONOUS: `database.synchronous`: unknown"),
+        ("FANFARE_MAIL_FROM", "Fanfare push@example.org", "`mail.from` is not a mail address, such as"),
+        ("FANFARE_MAIL_FROM", "user@", "`mail.from` is not a mail address, such as"),
+        ("FANFARE_SECRET_KEY", "abc", "variable FANFARE_SECRET_KEY: `secret_key` must be 64 hexadecimal digits"),
+        (
+            "FANFARE_DELIVERY_ATTEMPT_TIMEOUT_S",
+            "25",
+            "`delivery.take_over_s` must be from 35 to 86400: 10 more than `delivery.attempt_timeout_s` (25) at least",
+        ),
         ("DATABASE_URL", "mysql://h", "variable DATABASE_URL: `database_url` is not a URL"),
     ];
     for (name, value, expected) in cases {
@@ -162,16 +174,15 @@ fn a_file_that_is_named_must_exist() {
 
 #[test]
 fn secrets_are_masked_wherever_settings_are_shown() {
-    let config = load(
-        "secret_key = \"hunter2\"\nadmin_email = \"a@b\"\nadmin_password = \"hunter2\"\n\
+    let file = format!(
+        "secret_key = \"{KEY}\"\nadmin_email = \"a@b\"\nadmin_password = \"hunter2\"\n\
          database_url = \"postgres://u:hunter2@h/d?password=hunter2&sslmode=require\"\n\
-         [mail]\nurl = \"smtp://u:hunter2@h:587?tls=required\"\n",
-        &[],
-    )
-    .unwrap();
+         [mail]\nurl = \"smtp://u:hunter2@h:587?tls=required\"\n"
+    );
+    let config = load(&file, &[]).unwrap();
     let shown = config.masked_toml();
     for text in [&shown, &format!("{config:?}"), &format!("{:?}", config.mail)] {
-        assert!(!text.contains("hunter2"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains(KEY), "{text}");
     }
     assert!(shown.contains("postgres://u:****@h/d?password=****&sslmode=require"), "{shown}");
     assert!(shown.contains("smtp://u:****@h:587?tls=required"), "{shown}");

@@ -114,7 +114,9 @@ fn read_folder(dir: &Path) -> (Vec<(String, String)>, Vec<DefinitionError>) {
             }
         }
     }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    // Hidden ones are those of editors and file systems.
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !is_hidden(path));
     paths.sort();
     let mut files = Vec::new();
     for path in paths {

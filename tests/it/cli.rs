@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::client::text;
 use crate::support::http_sink::{HttpSink, Play};
@@ -35,6 +36,61 @@ async fn it_serves_with_nothing_but_a_folder_and_ends_when_told_to() {
     assert!(log.trim_end().ends_with("stopped"), "{log}");
     let again = program.serve().await;
     assert_eq!(again.end("INT").await.0, Some(0));
+}
+
+/// Starts what follows as it is, but for its errors: nobody reads them once it is ready.
+const UNREAD: &[&str] = &["bash", "-c", "exec \"$0\" \"$@\" 2> >(sed '/ready on/q' >&2)"];
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let program = Program::new();
+    let server = program.serve_by(UNREAD).await;
+    for path in ["/nowhere/", "/readyz", "/nowhere/"] {
+        let status = plain::get(server.address, path).await.status;
+        assert_eq!(status, if path == "/readyz" { 200 } else { 404 }, "{path}");
+    }
+    assert_eq!(server.end("TERM").await.0, Some(0));
+    let full = &["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"];
+    let told = Program::new().with("FANFARE_LISTEN", "192.0.2.1:1").run_by(full, &["serve"], "").await;
+    assert_eq!(told.code, Some(1), "no panic: {told:?}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_goes_away_ends_it_in_order_and_one_behind_nohup_not_at_all() {
+    let program = Program::new();
+    let (code, log) = program.serve().await.end("HUP").await;
+    assert_eq!(code, Some(0));
+    assert!(log.trim_end().ends_with("stopped"), "{log}");
+    let server = program.serve_by(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]).await;
+    let sent = Command::new("kill").args(["-s", "HUP", &server.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(plain::get(server.address, "/readyz").await.status, 200);
+    let (code, log) = server.end("TERM").await;
+    assert_eq!((code, log.matches("stopping").count()), (Some(0), 1), "{log}");
+}
+
+/// So many connections can be opened; those who hold them must leave deliveries theirs.
+#[tokio::test]
+async fn whoever_holds_all_connections_keeps_no_delivery_from_its_own() {
+    let program = with_admin();
+    let server = program.serve_by(&["sh", "-c", "ulimit -n 200; exec \"$0\" \"$@\""]).await;
+    let token = login(&server.client(None), EMAIL, PASSWORD).await.expect("a token");
+    let client = server.client(Some(&token));
+    let sink = HttpSink::start().await;
+    let hook = client.preset("webhook", webhook(&sink)).await;
+    let pushed = client.pushed(&hook, json!({ "delay": 1 })).await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut connection = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        // Those for which there is no room are hung up on.
+        let _ = connection.write_all(b"GET /heal").await;
+        held.push(connection);
+    }
+    sink.next().await;
+    drop(held);
+    assert_eq!(over(&client, &text(&pushed["tasks"][0]["task_id"])).await["attempts"], 1);
+    let (_, log) = server.end("TERM").await;
+    assert!(!log.contains("could be accepted"), "{log}");
 }
 
 #[tokio::test]
@@ -123,7 +179,8 @@ async fn another_secret_key_is_refused() {
         assert!(told.err.contains("the secret key is not the one that this database was sealed with"), "{}", told.err);
     }
     let program = program.with("FANFARE_SECRET_KEY", "abc");
-    assert_eq!(refused(&program.run(&["migrate"]).await), "secret_key must be 64 hexadecimal digits");
+    let told = "variable FANFARE_SECRET_KEY: `secret_key` must be 64 hexadecimal digits";
+    assert_eq!(refused(&program.run(&["migrate"]).await), told);
     let program = Program::new();
     printed(program.run(&["migrate"]).await);
     std::fs::write(program.folder().join("data/secret.key"), "no key").unwrap();
@@ -217,7 +274,7 @@ async fn the_settings_in_force_are_printed_without_secrets() {
 #[tokio::test]
 async fn settings_that_cannot_be_used_are_told_when_they_are_looked_at() {
     for (variable, value, told) in [
-        ("FANFARE_SECRET_KEY", "abc", "secret_key must be 64 hexadecimal digits"),
+        ("FANFARE_SECRET_KEY", "abc", "`secret_key` must be 64 hexadecimal digits"),
         ("FANFARE_MAIL_URL", "smtp://mail.example.com?tls=maybe", "mail.url"),
         ("FANFARE_DELIVERY_ALLOW", "a b", "`delivery.allow` \"a b\""),
         ("FANFARE_LOG_LEVEL", "warning", "`log.level` is not a log level"),
@@ -229,6 +286,23 @@ async fn settings_that_cannot_be_used_are_told_when_they_are_looked_at() {
     std::fs::create_dir(program.folder().join("data")).unwrap();
     std::fs::write(program.folder().join("data/services"), "").unwrap();
     assert_eq!(refused(&program.run(&["services", "check"]).await), "./data/services is not a folder");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_no_text_is_told_and_what_a_cluster_sets_is_passed_over() {
+    for variable in ["FANFARE_DATA_DIR", "DATABASE_URL"] {
+        let script = format!("export {variable}=\"$(printf 'd\\351')\"; exec \"$0\" \"$@\"");
+        let told = Program::new().run_by(&["sh", "-c", &script], &["config"], "").await;
+        assert_eq!(refused(&told), format!("variable {variable} is not UTF-8"));
+    }
+    let of_a_service = Program::new()
+        .with("FANFARE_PORT", "tcp://10.0.0.1:8080")
+        .with("FANFARE_PORT_8080_TCP_ADDR", "10.0.0.1")
+        .with("FANFARE_SERVICE_HOST", "10.0.0.1")
+        .with("FANFARE_SERVICE_PORT", "8080");
+    printed(of_a_service.run(&["config"]).await);
+    let told = Program::new().with("FANFARE_PORT", "9000").run(&["config"]).await;
+    assert!(refused(&told).starts_with("unknown variable FANFARE_PORT;"), "{told:?}");
 }
 
 #[tokio::test]
