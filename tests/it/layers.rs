@@ -9,8 +9,8 @@ const MODULES: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("error", &["domain"]),
     ("metrics", &[]),
-    // The settings are checked by what reads them.
-    ("config", &["logs"]),
+    // The settings are checked by what reads them, and by rules.
+    ("config", &["domain", "logs"]),
     ("logs", &["config"]),
     ("store", &["domain", "error"]),
     ("send", &["domain"]),
