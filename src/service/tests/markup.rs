@@ -112,6 +112,8 @@ fn html_to_the_rest() {
             ("<u>u</u><s>s</s> &lt;", "<u>u</u><s>s</s> &lt;"),
         ],
     );
+    check("escape_markdown", "", &[("*a*", "\\*a\\*")]);
+    check("as_markdown", "text", &[("*a*\n  b", "*a*\n  b")]);
     check("as_markdown", "html", &[("<a href=\"https://h/(x)\">t</a>", "[t](https://h/(x%29)")]);
 }
 

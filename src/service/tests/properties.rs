@@ -16,7 +16,11 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::embedded().u
 /// The kinds and keys of a value, without its texts.
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        // Slack is told whether a text holds signs.
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), if key == "mrkdwn" { "boolean".into() } else { shape(value) }))
+            .collect(),
         Value::Array(items) => items.iter().map(shape).collect(),
         Value::String(_) => "text".into(),
         Value::Number(_) => "number".into(),

@@ -1,14 +1,16 @@
 //! Conversions between the ways in which a message is written (text, Markdown, HTML) and those that channels show.
 //! Markup is read into a stream of marks, and each target writes that stream; nothing is fetched or run.
 
+mod escape;
 mod html;
 mod markdown;
 mod write;
 
 use std::borrow::Cow;
 
-use super::text::escape;
+use super::text::escape as escape_html;
 use super::{Args, Given, Helper};
+use escape::escape_markdown;
 use write::{Target, Writer};
 
 /// The helpers of this file.
@@ -20,7 +22,8 @@ pub const TABLE: &[Helper] = &[
     Helper::new("html_to_text", 1, Some(1), |args| Ok(from_html(&args.text(0), Target::Text).into())),
     Helper::new("html_to_markdown", 1, Some(1), |args| Ok(from_html(&args.text(0), Target::Markdown).into())),
     Helper::new("as_text", 1, Some(2), |args| by_format(args, |text| text.to_owned(), Target::Text)),
-    Helper::new("as_markdown", 1, Some(2), as_markdown).options(&["breaks"]),
+    Helper::new("as_markdown", 1, Some(2), as_markdown).options(&["breaks", "escape"]),
+    Helper::new("escape_markdown", 1, Some(1), |args| by_format(args, escape_markdown, Target::Text)),
     Helper::new("as_slack", 1, Some(2), |args| by_format(args, escape_angles, Target::Slack)),
     Helper::new("as_telegram", 1, Some(2), as_telegram).options(&["most"]),
     Helper::new("as_html", 1, Some(2), as_html),
@@ -146,13 +149,29 @@ fn shown(html: &str) -> usize {
     count
 }
 
-/// Text and Markdown stay as they are; with `breaks=true` each new line of a text becomes a paragraph.
+/// Text and Markdown stay as they are. Where a text is shown as Markdown as well, `escape=true` keeps its signs, and
+/// `breaks=true` makes each new line a paragraph.
 fn as_markdown(args: &Args<'_>) -> Given {
     if args.text(1) == "markdown" {
         return Ok(args.value(0).clone());
     }
-    let breaks = args.option("breaks", "false") == "true";
-    by_format(args, |text| if breaks { text.replace('\n', "\n\n") } else { text.to_owned() }, Target::Markdown)
+    let asked = |option| args.option(option, "false") == "true";
+    let (escape, breaks) = (asked("escape"), asked("breaks"));
+    let plain = |text: &str| {
+        let text = if escape { escape_markdown(text) } else { text.to_owned() };
+        if breaks { paragraphs(&text) } else { text }
+    };
+    by_format(args, plain, Target::Markdown)
+}
+
+/// Each line as a paragraph; the spaces that it begins with would make it a block of code.
+fn paragraphs(text: &str) -> String {
+    let line = |line: &str| {
+        let rest = line.trim_start_matches([' ', '\t']);
+        let width: usize = line[..line.len() - rest.len()].chars().map(|c| if c == '\t' { 4 } else { 1 }).sum();
+        format!("{}{rest}", "\u{a0}".repeat(width))
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n\n")
 }
 
 /// HTML stays as it is; a text is escaped and keeps its lines.
@@ -164,7 +183,7 @@ fn as_html(args: &Args<'_>) -> Given {
     Ok(match args.text(1).as_ref() {
         "html" => source.into_owned(),
         "markdown" => markdown::to_html(&source),
-        _ => escape(&source, "&#39;").replace('\n', "<br>\n"),
+        _ => escape_html(&source, "&#39;").replace('\n', "<br>\n"),
     }
     .into())
 }
