@@ -210,7 +210,12 @@ impl ApiError {
     /// A `limit` that is not from 1 to `max`.
     pub fn limit_invalid(limit: u32, max: u32) -> Self {
         let problem = if limit < 1 { Problem::Below("1".to_owned()) } else { Problem::Above(max.to_string()) };
-        Refusal::Params(vec![ParamProblem { param: "limit".to_owned(), problem }]).into()
+        Self::param_problem("limit", problem)
+    }
+
+    /// A parameter with this fault.
+    pub fn param_problem(name: &str, problem: Problem) -> Self {
+        Refusal::Params(vec![ParamProblem { param: name.to_owned(), problem }]).into()
     }
 
     /// A cursor that this server did not make.

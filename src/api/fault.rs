@@ -11,6 +11,7 @@ use poem::{Error, IntoResponse};
 use poem_openapi::error::ParseParamError;
 
 use super::envelope::{ApiError, BadRequest};
+use crate::domain::refusal::Problem;
 
 /// The cause inside the I/O error that a body ends with when it grows too large.
 #[derive(Debug)]
@@ -25,12 +26,14 @@ impl fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 /// What is known of the request that failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The methods that its path takes, separated by commas.
     pub allowed: &'a str,
     /// The largest body taken, in bytes.
     pub body_limit: usize,
+    /// What is wrong with a parameter of this name that is not of its type, if that is known.
+    pub expected: &'a dyn Fn(&str) -> Option<Problem>,
 }
 
 /// The answer to a request that ended in this error. What is a response already stays as it is.
@@ -46,7 +49,12 @@ fn explain(error: &Error, context: Context<'_>) -> ApiError {
         return unreadable(cause, context);
     }
     if let Some(cause) = error.downcast_ref::<ParseParamError>() {
-        return ApiError::param(cause.name, cause.reason.contains("expects an input value"));
+        let missing = cause.reason.contains("expects an input value");
+        let expected = if missing { None } else { (context.expected)(cause.name) };
+        return match expected {
+            Some(problem) => ApiError::param_problem(cause.name, problem),
+            None => ApiError::param(cause.name, missing),
+        };
     }
     by_status(error, context)
 }

@@ -22,6 +22,8 @@ use super::messages::{Language, speaking};
 use super::origin::ClientAddress;
 use super::scopes::acts;
 use crate::domain::id::unguessable;
+use crate::domain::params::ParamType;
+use crate::domain::refusal::Problem;
 use crate::logs::in_request;
 use crate::metrics::Metrics;
 
@@ -60,6 +62,8 @@ pub struct Routes(HashMap<String, Known>);
 struct Known {
     path: String,
     methods: String,
+    /// What is wrong with a parameter that is not of its type.
+    faults: HashMap<String, Problem>,
 }
 
 impl Routes {
@@ -73,9 +77,21 @@ impl Routes {
                 names.push("HEAD".to_owned());
             }
             names.sort_unstable();
-            routes.insert(shape(path), Known { path: path.clone(), methods: names.join(", ") });
+            let parameters = operations.as_object().into_iter().flatten().flat_map(|(_, operation)| {
+                operation["parameters"].as_array().into_iter().flatten().filter_map(|parameter| {
+                    let name = parameter["name"].as_str()?;
+                    Some((name.to_owned(), fault_of(document, &parameter["schema"])?))
+                })
+            });
+            let faults = parameters.collect();
+            routes.insert(shape(path), Known { path: path.clone(), methods: names.join(", "), faults });
         }
         Self(routes)
+    }
+
+    /// What is wrong with a parameter of a route that is not of its type, if the document tells.
+    fn fault(&self, pattern: &str, parameter: &str) -> Option<&Problem> {
+        self.0.get(&shape(pattern))?.faults.get(parameter)
     }
 
     /// The methods of a route, separated by commas; routes that are in no document are there to be read.
@@ -86,6 +102,20 @@ impl Routes {
     /// How the document writes a route.
     fn path<'a>(&'a self, pattern: &'a str) -> &'a str {
         self.0.get(&shape(pattern)).map_or(pattern, |known| &known.path)
+    }
+}
+
+/// What is wrong with a value that a schema of the document does not take.
+fn fault_of(document: &Value, schema: &Value) -> Option<Problem> {
+    let referred = schema["$ref"].as_str().and_then(|path| document.pointer(path.strip_prefix('#')?));
+    let schema = referred.unwrap_or(schema);
+    if let Some(words) = schema["enum"].as_array() {
+        return Some(Problem::NotOneOf(words.iter().filter_map(Value::as_str).map(str::to_owned).collect()));
+    }
+    match schema["type"].as_str()? {
+        "boolean" => Some(Problem::NotA(ParamType::Boolean)),
+        "integer" => Some(Problem::NotA(ParamType::Integer)),
+        _ => None,
     }
 }
 
@@ -113,7 +143,8 @@ impl<E: Endpoint> Endpoint for Frame<E> {
         let started = Instant::now();
         let id = request_id(&request);
         let method = request.method().clone();
-        let language = request.header(header::ACCEPT_LANGUAGE).map(Language::from_header).unwrap_or_default();
+        let languages = request.headers().get_all(header::ACCEPT_LANGUAGE).iter();
+        let language = Language::from_headers(languages.filter_map(|line| line.to_str().ok()));
         let path = request.uri().path_and_query().cloned();
         trim_slash(request.uri_mut());
 
@@ -162,7 +193,8 @@ impl<E: Endpoint> Frame<E> {
         let request = match read_ahead(request, brings).await {
             Ok(request) => request,
             Err(broken) => {
-                let refused = fault::answer(broken.into(), fault::Context { allowed: "", body_limit });
+                let refused =
+                    fault::answer(broken.into(), fault::Context { allowed: "", body_limit, expected: &|_| None });
                 return (last_if(true, refused), None);
             }
         };
@@ -174,8 +206,10 @@ impl<E: Endpoint> Frame<E> {
             }
             Ok(Err(error)) => {
                 let route = error.data::<PathPattern>().map(|pattern| pattern.0.clone());
-                let allowed = self.options.routes.methods(route.as_deref().unwrap_or_default());
-                (fault::answer(error, fault::Context { allowed, body_limit }), route)
+                let (routes, pattern) = (&self.options.routes, route.as_deref().unwrap_or_default());
+                let allowed = routes.methods(pattern);
+                let expected = |parameter: &str| routes.fault(pattern, parameter).cloned();
+                (fault::answer(error, fault::Context { allowed, body_limit, expected: &expected }), route)
             }
             Err(panic) => {
                 let cause = format!("an endpoint panicked: {}", panic_text(panic.as_ref()));
@@ -271,7 +305,7 @@ fn last_if(is_last: bool, mut response: Response) -> Response {
 
 /// Refuses a body that says it is compressed or too large, and cuts one short that does not say how large it is.
 fn limit_body(mut request: Request, limit: usize) -> std::result::Result<Request, ApiError> {
-    if request.header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    if request.headers().get_all(header::CONTENT_ENCODING).iter().any(|codings| !leaves_as_is(codings)) {
         return Err(ApiError::bad_request(&BadRequest::Encoding));
     }
     if let Some(length) = request.header(header::CONTENT_LENGTH) {
@@ -290,6 +324,12 @@ fn limit_body(mut request: Request, limit: usize) -> std::result::Result<Request
         request.set_body(Body::from_bytes_stream(chunks));
     }
     Ok(request)
+}
+
+/// Whether a `Content-Encoding` names nothing that was done to the body.
+fn leaves_as_is(codings: &HeaderValue) -> bool {
+    let mut codings = codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn finish(response: &mut Response, id: &str) {

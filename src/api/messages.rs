@@ -24,10 +24,10 @@ pub fn speaking<F: Future>(language: Language, work: F) -> impl Future<Output = 
 }
 
 impl Language {
-    /// Chooses by an `Accept-Language` header; the heaviest range that we speak wins, the earlier one among equals.
-    pub fn from_header(header: &str) -> Self {
+    /// Chooses by the lines of `Accept-Language`; the heaviest range that we speak wins, the earlier one among equals.
+    pub fn from_headers<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut best = (Self::English, 0.0);
-        for range in header.split(',').take(32) {
+        for range in lines.into_iter().flat_map(|line| line.split(',')).take(32) {
             let Some((language, weight)) = parse_range(range) else { continue };
             if weight > best.1 {
                 best = (language, weight);
@@ -45,7 +45,8 @@ fn parse_range(range: &str) -> Option<(Language, f32)> {
         Some(weight) => weight.trim().parse::<f32>().ok().filter(|w| (0.0..=1.0).contains(w))?,
         None => 1.0,
     };
-    let primary = tag.split('-').next()?;
+    // Programs that know the languages of their system write `zh_CN`.
+    let primary = tag.split(['-', '_']).next()?;
     if primary.eq_ignore_ascii_case("zh") {
         Some((Language::Chinese, weight))
     } else if primary.eq_ignore_ascii_case("en") || primary == "*" {

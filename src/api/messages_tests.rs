@@ -17,9 +17,11 @@ fn the_heaviest_language_that_we_speak_wins() {
         ("zh;q=7", Language::English),
         ("zh ; q=0.4 , en ; q=0.3", Language::Chinese),
         ("zh,en", Language::Chinese),
+        ("zh_CN.UTF-8", Language::Chinese),
     ];
     for (header, expected) in cases {
-        assert_eq!(Language::from_header(header), expected, "{header:?}");
+        assert_eq!(Language::from_headers([header]), expected, "{header:?}");
+        assert_eq!(Language::from_headers(header.split(',')), expected, "{header:?} on lines of its own");
     }
 }
 

@@ -64,9 +64,11 @@ async fn a_body_that_is_not_what_it_says() {
         assert_eq!(answer.header("accept-encoding"), Some("identity"));
     }
     nothing_was_queued(&scene).await;
-    let headers = [("content-encoding", "Identity")];
-    let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, br#"{"content":"c"}"#).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    for coding in ["Identity", "", " identity, identity "] {
+        let headers = [("content-encoding", coding)];
+        let answer = scene.ann.send_with("POST", &path, Some(JSON), &headers, br#"{"content":"c"}"#).await;
+        assert_eq!(answer.status, 200, "{coding:?} {answer:?}");
+    }
 }
 
 async fn bytes_that_are_no_text() {
@@ -361,5 +363,15 @@ async fn lists_that_cannot_be() {
         ("/preset/?cursor=Zm9v", "cursor_invalid"),
     ] {
         assert_refused(&scene.ann.get(path).await, 422, code, path);
+    }
+    for (path, said) in [
+        ("/task/?limit=many", "limit: must be a whole number"),
+        ("/task/?all=1", "all: must be true or false"),
+        ("/preset/x/?force=", "force: must be true or false"),
+        ("/task/?state=sleeping", "state: must be one of: waiting, held, running, succeeded, failed, revoked, skipped"),
+    ] {
+        let method = if path.contains("force") { "DELETE" } else { "GET" };
+        let answer = scene.ann.send(method, path, None, b"").await;
+        assert_eq!(answer.body["message"], said, "{path}");
     }
 }
