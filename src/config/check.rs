@@ -7,6 +7,7 @@ use url::Url;
 
 use super::Config;
 use crate::domain::mailbox::is_mailbox;
+use crate::domain::relay::parse_relay_url;
 
 /// A key at fault, and what is wrong with its value.
 pub(super) type Fault = (&'static str, String);
@@ -49,6 +50,7 @@ fn check_urls(config: &Config) -> Result<(), Fault> {
     }
     if let Some(url) = &config.mail.url {
         has_scheme("mail.url", url.expose(), &["smtp", "smtps"])?;
+        parse_relay_url(url.expose()).map_err(|problem| ("mail.url", problem))?;
     }
     has_scheme("recaptcha.verify_url", &config.recaptcha.verify_url, &["http", "https"])?;
     Ok(())

@@ -139,8 +139,8 @@ impl Source {
         }
         match self.key_at(&span) {
             Some(key) if SECRETS.contains(&key.as_str()) => ConfigError(format!("{place}: `{key}`: must be text")),
-            Some(key) => ConfigError(format!("{place}: `{key}`: {}", cause.message())),
-            None => ConfigError(format!("{place}: {}", cause.message())),
+            Some(key) => ConfigError(format!("{place}: `{key}`: {}", plainly(cause.message()))),
+            None => ConfigError(format!("{place}: {}", plainly(cause.message()))),
         }
     }
 
@@ -187,6 +187,21 @@ fn collect_spans(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(String, Ran
     }
 }
 
+/// A complaint without the names that types have in code.
+fn plainly(message: &str) -> String {
+    const LISTEN: &str = "must be an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080";
+    if message.contains("socket address") {
+        return LISTEN.to_owned();
+    }
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "usize" | "u64" | "u32" => "a whole number, 0 or more",
+        "f64" => "a number",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
 /// The name in serde's complaint about an unknown field.
 fn unknown_name(message: &str) -> Option<&str> {
     message.strip_prefix("unknown field `")?.split('`').next()
@@ -204,7 +219,7 @@ fn apply_variable(settings: &mut Table, name: &str, text: &str) -> Result<&'stat
     let value = read_text(*kind, text).map_err(|problem| wrong(&problem))?;
     let mut alone = Table::new();
     put(&mut alone, key, value.clone());
-    alone.try_into::<Config>().map_err(|cause| wrong(cause.message()))?;
+    alone.try_into::<Config>().map_err(|cause| wrong(&plainly(cause.message())))?;
     put(settings, key, value);
     Ok(key)
 }

@@ -106,8 +106,13 @@ fn a_mistake_in_the_file_is_told_with_key_and_line() {
         ("\nlisen = 1", "FILE line 2: unknown key `lisen`; did you mean `listen`?"),
         ("[delivery]\nalow = []", "FILE line 2: unknown key `delivery.alow`; did you mean `delivery.allow`?"),
         ("# x\n\n[delivry]\nallow = []", "FILE line 3: unknown key `delivry`; did you mean"),
-        ("\n\nlisten = \"here\"", "FILE line 3: `listen`: "),
-        ("[delivery]\n\nper_host = \"many\"", "FILE line 3: `delivery.per_host`: "),
+        ("\n\nlisten = \"here\"", "FILE line 3: `listen`: must be an IP address and a port"),
+        ("listen = 8080", "FILE line 1: `listen`: must be an IP address and a port"),
+        ("[mail]\n\nurl = \"smtp://u:hunter2@h/?x=1\"", "FILE line 3: `mail.url` knows no option but `tls`"),
+        (
+            "[delivery]\n\nper_host = \"many\"",
+            "FILE line 3: `delivery.per_host`: invalid type: string \"many\", expected a whole number, 0 or more",
+        ),
         ("registration = \"maybe\"", "FILE line 1: `registration`: unknown variant"),
         ("[log]\nlevel = \"shout=loud\"", "FILE line 2: `log.level` is not a log level"),
         ("[delivery]\nper_host = 0", "FILE line 2: `delivery.per_host` must be from 1 to 10000"),
@@ -124,7 +129,10 @@ fn a_mistake_in_the_file_is_told_with_key_and_line() {
         ("[recaptcha]\nsecret = 5", "FILE line 2: `recaptcha.secret`: must be text"),
         ("[recaptcha]\nverify_url = \"h\"", "FILE line 2: `recaptcha.verify_url` is not a URL"),
         ("limits = { body_kib = 0 }", "FILE line 1: `limits.body_kib` must be"),
-        ("[database]\nmax_connections = -1", "FILE line 2: `database.max_connections`: "),
+        (
+            "[database]\nmax_connections = -1",
+            "FILE line 2: `database.max_connections`: invalid value: integer `-1`, expected a whole number, 0 or more",
+        ),
     ];
     for (file, expected) in cases {
         let told = load(file, &[]).unwrap_err();
@@ -138,7 +146,12 @@ fn a_mistake_in_a_variable_is_told_with_its_name() {
     let cases = [
         ("FANFARE_LISEN", "x", "unknown variable FANFARE_LISEN; did you mean FANFARE_LISTEN?"),
         ("FANFARE_MAIL_ULR", "x", "unknown variable FANFARE_MAIL_ULR; did you mean FANFARE_MAIL_URL?"),
-        ("FANFARE_LISTEN", "here", "variable FANFARE_LISTEN: `listen`: "),
+        ("FANFARE_LISTEN", "here", "variable FANFARE_LISTEN: `listen`: must be an IP address and a port"),
+        (
+            "FANFARE_MAIL_URL",
+            "smtp://h?tls=maybe",
+            "variable FANFARE_MAIL_URL: `mail.url` `tls` can only be `required`",
+        ),
         ("FANFARE_DELIVERY_PER_HOST", "many", "FANFARE_DELIVERY_PER_HOST: `delivery.per_host`: must be a whole number"),
         ("FANFARE_DELIVERY_PER_HOST", "0", "FANFARE_DELIVERY_PER_HOST: `delivery.per_host` must be from"),
         ("FANFARE_DELIVERY_RETRY_WAITS_S", "1,x", "`delivery.retry_waits_s`: must be whole numbers"),

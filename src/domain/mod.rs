@@ -24,6 +24,7 @@ pub mod permission;
 pub mod pusher;
 pub mod rate;
 pub mod refusal;
+pub mod relay;
 pub mod resolve;
 pub mod retry;
 pub mod schedule;

@@ -7,14 +7,13 @@ use lettre::address::Envelope;
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::response::Response;
 use lettre::{Address, Message};
-use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Host;
 
 use super::relays::{Phase, Relays};
 use super::{SenderConfig, headers, lasting, passing, timed_out, tls};
-use crate::domain::delivery::{Answer, Mail, MailSecurity, Relay, SendFailure};
+use crate::domain::delivery::{Answer, Mail, Relay, SendFailure};
 
 /// Characters of a relay's reply that are told to people.
 const REPLY_SHOWN: usize = 200;
@@ -200,50 +199,6 @@ fn reply_text(error: &lettre::transport::smtp::Error, relay: &Relay) -> String {
         _ => said,
     };
     one_line(said.trim()).chars().take(REPLY_SHOWN).collect()
-}
-
-/// Reads a relay's address: `smtps://` is TLS from the first byte (port 465), `smtp://` with `?tls=required` is
-/// STARTTLS (587), `smtp://` alone is plain text (25). Name and password are percent-encoded.
-///
-/// # Errors
-///
-/// A text that says what is wrong, without repeating the address.
-pub fn parse_relay_url(url: &str) -> Result<Relay, String> {
-    let url = Url::parse(url.trim()).map_err(|_| "is not an address such as smtp://user:pass@host:587?tls=required")?;
-    let mut required = false;
-    for (key, value) in url.query_pairs() {
-        match (&*key, &*value) {
-            ("tls", "required") => required = true,
-            ("tls", _) => return Err("`tls` can only be `required`".to_owned()),
-            _ => return Err("knows no option but `tls`".to_owned()),
-        }
-    }
-    let (security, port) = match (url.scheme(), required) {
-        ("smtps", _) => (MailSecurity::Tls, 465),
-        ("smtp", true) => (MailSecurity::StartTls, 587),
-        ("smtp", false) => (MailSecurity::None, 25),
-        _ => return Err("begins with neither smtp:// nor smtps://".to_owned()),
-    };
-    if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
-        return Err("has something after the host that is not an option".to_owned());
-    }
-    let host = match Host::parse(url.host_str().unwrap_or_default()) {
-        Ok(Host::Ipv6(ip)) => ip.to_string(),
-        Ok(host) => host.to_string(),
-        Err(_) => return Err("names no valid host".to_owned()),
-    };
-    let port = url.port().unwrap_or(port);
-    Ok(Relay { host, port, security, credentials: credentials(&url)?, own: true })
-}
-
-fn credentials(url: &Url) -> Result<Option<(String, String)>, String> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
-    let not_text = |_| "has a name or password that is not text".to_owned();
-    match (url.username(), url.password()) {
-        ("", None) => Ok(None),
-        ("", Some(_)) | (_, None) => Err("needs both a name and a password, or neither".to_owned()),
-        (name, Some(password)) => Ok(Some((decoded(name).map_err(not_text)?, decoded(password).map_err(not_text)?))),
-    }
 }
 
 #[cfg(test)]

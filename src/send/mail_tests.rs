@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::mailbox::is_mailbox;
+use crate::domain::relay::parse_relay_url;
 use crate::domain::trials::trials;
 
 fn relay(url: &str) -> Relay {
@@ -37,52 +38,6 @@ fn lines_end_in_one_way() {
         let mail = composed(&Mail { text: text.to_owned(), html, ..mail() });
         assert!(!mail.replace("\r\n", "").contains(['\r', '\n']), "{mail:?}");
         assert!(mail.contains("a\r\n.\r\nMAIL FROM"), "{mail:?}");
-    }
-}
-
-#[test]
-fn a_relay_address_says_host_port_security_and_login() {
-    use MailSecurity::{None as Plain, StartTls, Tls};
-    let cases = [
-        ("smtp://mail.example.org", "mail.example.org", 25, Plain),
-        ("smtp://mail.example.org/", "mail.example.org", 25, Plain),
-        ("smtp://Mail.Example.org:2525", "mail.example.org", 2525, Plain),
-        ("smtp://mail.example.org?tls=required", "mail.example.org", 587, StartTls),
-        (" smtp://mail.example.org:25?tls=required ", "mail.example.org", 25, StartTls),
-        ("smtps://mail.example.org", "mail.example.org", 465, Tls),
-        ("smtps://mail.example.org:4650?tls=required", "mail.example.org", 4650, Tls),
-        ("smtp://10.0.0.1", "10.0.0.1", 25, Plain),
-        ("smtp://[::1]:26", "::1", 26, Plain),
-    ];
-    for (url, host, port, security) in cases {
-        assert_eq!(relay(url), Relay { host: host.to_owned(), port, security, credentials: None, own: true }, "{url}");
-    }
-    let login = relay("smtp://ann%40example.org:p%3As%2Fs%25@host:587?tls=required").credentials;
-    assert_eq!(login, Some(("ann@example.org".to_owned(), "p:s/s%".to_owned())));
-}
-
-#[test]
-fn a_wrong_relay_address_is_refused_without_repeating_it() {
-    let wrong = [
-        "",
-        "hunter2",
-        "http://ann:hunter2@host",
-        "smtp://",
-        "smtp:host",
-        "smtp://ann@host",
-        "smtp://:hunter2@host",
-        "smtp://host/hunter2",
-        "smtp://host?tls=hunter2",
-        "smtp://host?hunter2=1",
-        "smtp://host#hunter2",
-        "smtp://ann:%ff@host",
-        "smtp://ann:hunter2@ho%20st",
-        "smtp://host:99999",
-        "smtp://ann:hunter2@host:port",
-    ];
-    for url in wrong {
-        let error = parse_relay_url(url).expect_err(url);
-        assert!(!error.contains("hunter2") && !error.contains("ann"), "{url}: {error}");
     }
 }
 

@@ -14,8 +14,6 @@ use std::time::Duration;
 
 use crate::domain::delivery::{Answer, Outgoing, Request, SendFailure};
 
-pub use mail::parse_relay_url;
-
 /// The limits that every attempt keeps to. It may hold a relay's password, so it has no `Debug`.
 #[derive(Clone)]
 pub struct SenderConfig {

@@ -54,7 +54,7 @@ fn first_sign(line: &str) -> Option<usize> {
     found.then_some(start)
 }
 
-/// Whether a sign means something between its neighbours, in CommonMark or in Discord.
+/// Whether a sign means something between its neighbours, in `CommonMark` or in Discord.
 fn is_sign(sign: char, before: Option<char>, after: Option<char>) -> bool {
     let apart = |neighbour: Option<char>| neighbour.is_none_or(char::is_whitespace);
     let in_word = |neighbour: Option<char>| neighbour.is_some_and(|c| c.is_ascii_alphanumeric());
