@@ -119,8 +119,12 @@ fn check(config: &Config, places: &[PathBuf]) -> anyhow::Result<()> {
             services.push(Arc::new(Service::parse(&name, &source).map_err(|error| anyhow::anyhow!("{error}"))?));
         }
     }
-    let problems: Vec<String> =
-        services.iter().filter_map(|service| service.check_examples().err()).flatten().collect();
+    let problems: Vec<String> = services
+        .iter()
+        .filter_map(|service| service.check_examples().err())
+        .flatten()
+        .map(|error| error.to_string())
+        .collect();
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }

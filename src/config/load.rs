@@ -12,6 +12,7 @@ use toml::{Table, Value};
 use super::check::check;
 use super::keys::{CONFIG_VARIABLE, KEYS, Kind, OTHER_VARIABLES, SECRETS, nearest, variable_of};
 use super::{Config, Secret};
+use crate::domain::complaint::plainly;
 
 /// The file that is read if nobody names one and it exists.
 const USUAL_FILE: &str = "fanfare.toml";
@@ -185,21 +186,6 @@ fn collect_spans(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(String, Ran
             _ => found.push((name, key.span().start..value.span().end)),
         }
     }
-}
-
-/// A complaint without the names that types have in code.
-fn plainly(message: &str) -> String {
-    const LISTEN: &str = "must be an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080";
-    if message.contains("socket address") {
-        return LISTEN.to_owned();
-    }
-    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
-    let expected = match expected {
-        "usize" | "u64" | "u32" => "a whole number, 0 or more",
-        "f64" => "a number",
-        other => other,
-    };
-    format!("{found}, expected {expected}")
 }
 
 /// The name in serde's complaint about an unknown field.

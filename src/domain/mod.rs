@@ -7,6 +7,7 @@ pub mod agenda;
 pub mod attempts;
 pub mod audit;
 pub mod captcha;
+pub mod complaint;
 pub mod delivery;
 #[cfg(test)]
 mod fuzz_tests;

@@ -62,6 +62,7 @@ pub fn service(file: File) -> Result<Service, Fault> {
         body,
         response,
         examples: file.examples,
+        path: String::new(),
     })
 }
 

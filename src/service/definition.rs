@@ -200,6 +200,9 @@ pub enum Unit {
 #[serde(deny_unknown_fields)]
 pub struct Example {
     pub name: String,
+    /// Where it stands in its file.
+    #[serde(skip)]
+    pub line: Option<usize>,
     #[serde(default)]
     pub params: Params,
     pub delivery_id: Option<String>,

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::definition::{Example, ExampleMail, ExampleRequest};
-use super::{RenderEnv, Service};
+use super::{DefinitionError, RenderEnv, Service};
 use crate::domain::delivery::{Mail, MailSecurity, Outgoing, Relay, Request};
 use crate::domain::time::Timestamp;
 
@@ -22,24 +22,27 @@ const DELIVERY_ID: &str = "example";
 const RANDOM: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
 
 impl Service {
-    /// Renders every example and compares it with what is written beside it. The errors name example and difference.
-    pub fn check_examples(&self) -> Result<(), Vec<String>> {
+    /// Renders every example and compares it with what is written beside it.
+    ///
+    /// # Errors
+    /// Each difference, with the line and the name of its example.
+    pub fn check_examples(&self) -> Result<(), Vec<DefinitionError>> {
         let mut errors = Vec::new();
+        let error = |line, reason| DefinitionError { path: self.path.clone(), line, reason };
         if self.examples.len() < MIN_EXAMPLES {
-            errors.push(format!(
-                "{}: {} examples, at least {MIN_EXAMPLES} are needed",
-                self.spec.id,
-                self.examples.len()
-            ));
+            let found = match self.examples.len() {
+                1 => "1 example".to_owned(),
+                count => format!("{count} examples"),
+            };
+            errors.push(error(None, format!("{found}, at least {MIN_EXAMPLES} are needed")));
         }
         for example in &self.examples {
             let mut differences = Vec::new();
             if let Err(reason) = self.check_example(example, &mut differences) {
                 differences.push(reason);
             }
-            errors.extend(
-                differences.into_iter().map(|text| format!("{}: example {:?}: {text}", self.spec.id, example.name)),
-            );
+            let told = |text| error(example.line, format!("example {:?}: {text}", example.name));
+            errors.extend(differences.into_iter().map(told));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::definition::File;
+use crate::domain::complaint::plainly;
 
 /// Where each key of a file stands.
 pub struct Lines<'a> {
@@ -14,12 +15,16 @@ pub struct Lines<'a> {
 
 /// Reads a file; an error comes with its line.
 pub fn read(source: &str) -> Result<(File, Lines<'_>), (Option<usize>, String)> {
-    let at = |error: toml::de::Error| {
+    let at = |error: toml::de::Error, key: Option<String>| {
         let line = error.span().map(|span| line_at(source, span.start));
-        (line, error.message().trim().to_owned())
+        let reason = plainly(error.message().trim());
+        (line, key.map_or_else(|| reason.clone(), |key| format!("{key}: {reason}")))
     };
-    let root = DeTable::parse(source).map_err(at)?;
-    let file = File::deserialize(toml::Deserializer::from(root.clone())).map_err(at)?;
+    let root = DeTable::parse(source).map_err(|error| at(error, None))?;
+    let file = File::deserialize(toml::Deserializer::from(root.clone())).map_err(|error| {
+        let key = error.span().and_then(|span| key_at(root.get_ref(), span.start));
+        at(error, key)
+    })?;
     Ok((file, Lines { source, root }))
 }
 
@@ -49,6 +54,33 @@ impl Lines<'_> {
         }
         at.map(|offset| line_at(self.source, offset))
     }
+}
+
+/// The key whose value holds an offset, with the keys above it.
+fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
+    let (key, value) = table.iter().find(|(_, value)| holds(value, offset))?;
+    let inner = match value.get_ref() {
+        DeValue::Table(inner) => key_at(inner, offset),
+        DeValue::Array(items) => items.iter().enumerate().find_map(|(number, item)| {
+            let inner = key_at(item.get_ref().as_table()?, offset)?;
+            Some(format!("{number}.{inner}"))
+        }),
+        _ => None,
+    };
+    let name = key.get_ref();
+    Some(inner.map_or_else(|| name.to_string(), |inner| format!("{name}.{inner}")))
+}
+
+/// A table under a heading holds what its keys do, wherever they stand.
+fn holds(value: &Spanned<DeValue<'_>>, offset: usize) -> bool {
+    value.span().contains(&offset)
+        || match value.get_ref() {
+            DeValue::Table(inner) => {
+                inner.iter().any(|(key, value)| key.span().contains(&offset) || holds(value, offset))
+            }
+            DeValue::Array(items) => items.iter().any(|item| holds(item, offset)),
+            _ => false,
+        }
 }
 
 fn line_at(source: &str, offset: usize) -> usize {

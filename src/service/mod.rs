@@ -69,6 +69,8 @@ pub struct Service {
     body: Body,
     response: verdict::Response,
     examples: Vec<definition::Example>,
+    /// The file of the definition.
+    path: String,
 }
 
 /// What a Service renders.
@@ -139,6 +141,11 @@ impl Service {
     pub fn parse(path: &str, source: &str) -> Result<Self, DefinitionError> {
         let fail = |line, reason| DefinitionError { path: path.to_owned(), line, reason };
         let (file, lines_of) = lines::read(source).map_err(|(line, reason)| fail(line, reason))?;
-        compile::service(file).map_err(|fault| fail(lines_of.of(&fault.at), fault.to_string()))
+        let mut service = compile::service(file).map_err(|fault| fail(lines_of.of(&fault.at), fault.to_string()))?;
+        path.clone_into(&mut service.path);
+        for (number, example) in service.examples.iter_mut().enumerate() {
+            example.line = lines_of.of(&["examples".to_owned(), number.to_string()]);
+        }
+        Ok(service)
     }
 }

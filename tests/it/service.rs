@@ -159,7 +159,7 @@ async fn a_broken_file_stops_the_start_with_path_line_and_reason() {
     let told = refusal(broken.path()).await;
     let path = |name: &str| broken.path().join("services").join(name).display().to_string();
     for (file, line, reason) in
-        [("a.toml", 10, "unknown variant `txet`"), ("b.toml", 22, "contents"), ("c.toml", 1, "")]
+        [("a.toml", 10, "params.content.type: unknown variant `txet`"), ("b.toml", 22, "contents"), ("c.toml", 1, "")]
     {
         let start = format!("{}:{line}: ", path(file));
         let line = told.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {start} in {told}"));

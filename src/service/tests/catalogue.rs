@@ -15,8 +15,8 @@ fn every_embedded_definition_becomes_what_its_examples_say() {
     let catalogue = Catalogue::embedded().unwrap_or_else(|errors| {
         panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     });
-    let errors: Vec<String> = catalogue.all().filter_map(|service| service.check_examples().err()).flatten().collect();
-    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    let errors: Vec<_> = catalogue.all().filter_map(|service| service.check_examples().err()).flatten().collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_folder_names_every_broken_file() {
         texts,
         [
             format!("{}:2: id: `t` is also the id of {}", path("b.toml"), path("a.toml")),
-            format!("{}:1: invalid type: integer `3`, expected a string", path("c.toml")),
+            format!("{}:1: id: invalid type: integer `3`, expected a string", path("c.toml")),
         ]
     );
 }
@@ -87,8 +87,12 @@ fn an_example_that_does_not_fit_is_told_apart() {
     let rest = "[params]\na = { type = \"text\", required = true }\n[request]\nurl = \"http://h/\"\njson = { a = \"{{a}}\" }\n";
     let good = "[[examples]]\nname = \"good\"\nparams = { a = \"x\" }\n[examples.request]\nmethod = \"POST\"\nurl = \"http://h/\"\nheaders = { content-type = \"application/json\", idempotency-key = \"example\" }\njson = { a = \"x\" }\n";
     assert_eq!(service(&format!("{rest}{good}{good}")).check_examples(), Ok(()));
-    let few = service(&format!("{rest}{good}")).check_examples().unwrap_err();
-    assert_eq!(few, ["t: 1 examples, at least 2 are needed"]);
+    let told = |text: &str| {
+        let errors = service(text).check_examples().unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&format!("{rest}{good}")), ["t.toml: 1 example, at least 2 are needed"]);
+    let line = format!("{HEAD}{rest}{good}").lines().count() + 1;
     for (from, to, expected) in [
         ("method = \"POST\"", "method = \"PUT\"", "t: example \"good\": method is \"POST\", not \"PUT\""),
         (
@@ -117,7 +121,8 @@ fn an_example_that_does_not_fit_is_told_apart() {
     ] {
         let bad = good.replacen(from, to, 1);
         assert_ne!(bad, good);
-        let errors = service(&format!("{rest}{good}{bad}")).check_examples().unwrap_err();
-        assert!(errors[0].starts_with(expected), "{errors:?}");
+        let errors = told(&format!("{rest}{good}{bad}"));
+        let expected = expected.replacen("t:", &format!("t.toml:{line}:"), 1);
+        assert!(errors[0].starts_with(&expected), "{errors:?} {expected}");
     }
 }

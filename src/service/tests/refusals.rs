@@ -21,10 +21,10 @@ fn every_refusal_has_path_line_and_reason() {
     let request = "[request]\nurl = \"http://h/\"\n";
     for (rest, expected) in [
         ("colour = 1\n", "t.toml:6: unknown field `colour`"),
-        ("open = \"yes\"\n", "t.toml:6: invalid type: string \"yes\", expected a boolean"),
+        ("open = \"yes\"\n", "t.toml:6: open: invalid type: string \"yes\", expected a boolean"),
         ("[request\n", "t.toml:6: "),
-        ("[params.a]\ntype = \"strnig\"\n", "t.toml:7: unknown variant `strnig`"),
-        ("[params.a]\ntype = \"string\"\nsecert = true\n", "t.toml:8: unknown field `secert`"),
+        ("[params.a]\ntype = \"strnig\"\n", "t.toml:7: params.a.type: unknown variant `strnig`"),
+        ("[params.a]\ntype = \"string\"\nsecert = true\n", "t.toml:8: params.a: unknown field `secert`"),
         ("[params.A]\ntype = \"string\"\n", "t.toml:6: params.A: is not a name"),
         ("[params.delay]\ntype = \"string\"\n", "t.toml:6: params.delay: is a reserved name"),
         ("[params.json]\ntype = \"string\"\n", "t.toml:6: params.json: is a reserved name"),
@@ -37,7 +37,7 @@ fn every_refusal_has_path_line_and_reason() {
         ("[params.a]\ntype = \"text\"\naccepts = [\"https\"]\n", "t.toml:6: params.a: `accepts` lists the schemes"),
         ("[params.a]\ntype = \"text\"\nitems = \"text\"\n", "t.toml:6: params.a: `items` is for lists"),
         ("[params.a]\ntype = \"list\"\nitems = \"list\"\n", "t.toml:6: params.a: `items` is the type of single values"),
-        ("[params.a]\ntype = \"list\"\nitems = \"mail\"\n", "t.toml:8: unknown variant `mail`"),
+        ("[params.a]\ntype = \"list\"\nitems = \"mail\"\n", "t.toml:8: params.a.items: unknown variant `mail`"),
         ("[params.a]\ntype = \"list\"\nitems = \"enum\"\n", "t.toml:6: params.a: `enum` lists the words"),
         ("[params.a]\ntype = \"list\"\nmin = 1\n", "t.toml:6: params.a: `min` and `max` are for numbers"),
         (
@@ -99,9 +99,17 @@ fn every_refusal_has_path_line_and_reason() {
         ),
         (
             "[request]\nurl = \"http://h/\"\n[request.sign]\nwith = \"magic\"\nkey = \"k\"\n",
-            "t.toml:9: unknown variant `magic`",
+            "t.toml:9: request.sign.with: unknown variant `magic`",
         ),
         (&format!("{request}[response]\ncode = \"errcode\"\n"), "t.toml:9: response.code: is not a JSON pointer"),
+        (
+            &format!("{request}[response]\nstatus = [\"ok\"]\n"),
+            "t.toml:9: response.status: invalid type: string \"ok\", expected a whole number from 0 to 65535",
+        ),
+        (
+            &format!("{request}[[response.retry_after]]\nheader = 7\n"),
+            "t.toml:9: response.retry_after.0.header: invalid type: integer `7`, expected a string",
+        ),
         (&format!("{request}[response]\nmessage = \"/a~2\"\n"), "t.toml:9: response.message: is not a JSON pointer"),
         (
             &format!("{request}[[response.success]]\npointer = \"/a\"\n"),
@@ -116,7 +124,7 @@ fn every_refusal_has_path_line_and_reason() {
             "t.toml:8: response.retry_after.0: needs one of",
         ),
         (&format!("{request}[response.errors]\n1 = \"No Such\"\n"), "t.toml:9: response.errors.1: is not a word"),
-        (&format!("{request}[[examples]]\nname = \"x\"\nparms = {{}}\n"), "t.toml:10: unknown field `parms`"),
+        (&format!("{request}[[examples]]\nname = \"x\"\nparms = {{}}\n"), "t.toml:10: examples: unknown field `parms`"),
     ] {
         let refusal = refusal(rest);
         assert!(refusal.starts_with(expected), "{rest}\ngives {refusal}\nnot   {expected}");
@@ -163,7 +171,7 @@ fn a_head_is_checked() {
         ("name = \"T\"", "name = \" \"", "t.toml:2: name: is empty"),
         ("https://example.com/", "example.com", "t.toml:3: docs: is not a web address"),
         ("category = \"push\"", "category = \"Push it\"", "t.toml:4: category: is not a word"),
-        ("\"http\"", "\"pigeon\"", "t.toml:5: unknown variant `pigeon`"),
+        ("\"http\"", "\"pigeon\"", "t.toml:5: transport: unknown variant `pigeon`"),
     ] {
         let source = format!("{HEAD}[request]\nurl = \"http://h/\"\n").replace(from, to);
         let error = Service::parse("t.toml", &source).map(|_| ()).unwrap_err();
