@@ -278,6 +278,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, tuning: Tuning) -> anyhow:
         connect_timeout: config.delivery.connect_timeout(),
         attempt_timeout: tuning.attempt_timeout,
         idle_per_host: config.delivery.per_host,
+        idle: config.delivery.concurrency,
         ..SenderConfig::default()
     })?;
     let store = open_store(config).await?;

@@ -1,6 +1,7 @@
 //! One HTTP attempt: checks the address, sends, follows the few redirects that are safe, reads a bounded answer. Does
 //! not judge the answer.
 
+use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,15 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
-use url::Url;
+use url::{Position, Url};
 
 use super::guard::{Allow, Blocked};
+use super::kept::{Kept, Place};
 use super::{SenderConfig, blocked, lasting, passing, timed_out, tls};
 use crate::domain::address;
 use crate::domain::delivery::{Answer, Request, SendFailure};
 
-/// How long an idle connection is kept.
+/// How long an idle connection is kept. The client looks after them this often, so some stay for twice as long.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 
 /// If time ran out so long ago without anybody noticing, the process stood still. So long it is then waited once more.
@@ -38,6 +40,9 @@ const OWN_HEADERS: [&str; 9] = [
 
 pub(super) struct HttpSender {
     client: Client,
+    /// Keeps no connection.
+    passing: Client,
+    kept: Arc<Kept>,
     config: Arc<SenderConfig>,
 }
 
@@ -54,19 +59,22 @@ impl HttpSender {
     pub(super) fn new(config: Arc<SenderConfig>) -> anyhow::Result<Self> {
         let mut tls = tls::client_config(&config.extra_roots)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(GuardedResolver(Arc::clone(&config)))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .user_agent(&config.user_agent)
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(KEEP_IDLE)
-            .pool_max_idle_per_host(config.idle_per_host)
-            .build()
-            .context("the HTTP client cannot be built")?;
-        Ok(Self { client, config })
+        let client = |idle_per_host| {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(GuardedResolver(Arc::clone(&config)))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+                .user_agent(&config.user_agent)
+                .connect_timeout(config.connect_timeout)
+                .pool_idle_timeout(KEEP_IDLE)
+                .pool_max_idle_per_host(idle_per_host)
+                .build()
+                .context("the HTTP client cannot be built")
+        };
+        let kept = Arc::new(Kept::new(config.idle, 2 * KEEP_IDLE));
+        Ok(Self { client: client(config.idle_per_host)?, passing: client(0)?, kept, config })
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<Answer, SendFailure> {
@@ -75,7 +83,7 @@ impl HttpSender {
         let mut begun = None;
         // On the heap, or all of what an exchange is would be moved into the timeout.
         let mut exchange = Box::pin(async {
-            let response = self.final_response(prepared).await?;
+            let (response, _place) = self.final_response(prepared).await?;
             let answer = begun.insert(head(&response));
             read(response, self.config.max_answer, &mut answer.body).await?;
             Ok(mem::take(answer))
@@ -95,7 +103,7 @@ impl HttpSender {
 
     /// The first response that is not a redirect to follow. Only a GET follows any: repeating another method elsewhere
     /// could do something twice.
-    async fn final_response(&self, mut request: Prepared) -> Result<Response, SendFailure> {
+    async fn final_response(&self, mut request: Prepared) -> Result<(Response, Option<Place>), SendFailure> {
         if request.method != Method::GET {
             check_address(&self.config.allow, &request.url)?;
             return self.one_response(request).await;
@@ -103,12 +111,12 @@ impl HttpSender {
         let mut followed = 0;
         loop {
             check_address(&self.config.allow, &request.url)?;
-            let response = self.one_response(request.clone()).await.map_err(|failure| match failure.code {
+            let (response, place) = self.one_response(request.clone()).await.map_err(|failure| match failure.code {
                 "address_refused" if followed > 0 => redirect_refused("leads to an address that may not be reached"),
                 _ => failure,
             })?;
             let Some(location) = redirect_target(&response) else {
-                return Ok(response);
+                return Ok((response, place));
             };
             if followed == self.config.max_redirects {
                 return Err(lasting("too_many_redirects", format!("More than {followed} redirects.")));
@@ -119,17 +127,28 @@ impl HttpSender {
         }
     }
 
-    async fn one_response(&self, request: Prepared) -> Result<Response, SendFailure> {
+    /// With its place in the pool, if it has one.
+    async fn one_response(&self, request: Prepared) -> Result<(Response, Option<Place>), SendFailure> {
         let Prepared { method, url, headers, body } = request;
+        let place = self.kept.place(&origin(&url), std::time::Instant::now());
+        let client = if place.is_some() { &self.client } else { &self.passing };
         // Left to itself the client says nothing of an empty body, and some servers insist (411).
         let says_none = body.is_empty() && !matches!(method, Method::GET | Method::HEAD);
-        let mut builder = self.client.request(method, url).headers(headers);
+        let mut builder = client.request(method, url).headers(headers);
         if says_none {
             builder = builder.header(CONTENT_LENGTH, 0);
         } else if !body.is_empty() {
             builder = builder.body(body);
         }
-        builder.send().await.map_err(|error| explain(&error.without_url()))
+        match builder.send().await {
+            Ok(response) => Ok((response, place)),
+            Err(error) => {
+                if let Some(place) = place.filter(|_| error.is_connect()) {
+                    place.leave();
+                }
+                Err(explain(&error.without_url()))
+            }
+        }
     }
 }
 
@@ -179,6 +198,14 @@ fn authority(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
+    }
+}
+
+/// What the client's pool tells connections apart by.
+fn origin(url: &Url) -> Cow<'_, str> {
+    match (url.username(), url.password()) {
+        ("", None) => Cow::Borrowed(&url[..Position::BeforePath]),
+        _ => Cow::Owned(format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::BeforePath])),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod guard;
 mod headers;
 mod http;
+mod kept;
 mod mail;
 mod recipients;
 mod relays;
@@ -30,6 +31,8 @@ pub struct SenderConfig {
     /// Idle connections that are kept for each host: as many as there may be attempts to it, or the others would be
     /// opened anew time and again.
     pub idle_per_host: usize,
+    /// Connections that are kept for all hosts together.
+    pub idle: usize,
     /// Sent unless the request brings its own.
     pub user_agent: String,
     /// Connections to one relay at a time; a mail past that waits, within its attempt.
@@ -50,6 +53,7 @@ impl Default for SenderConfig {
             max_answer: 64 * 1024,
             max_redirects: 3,
             idle_per_host: 32,
+            idle: 256,
             user_agent: concat!("Fanfare/", env!("CARGO_PKG_VERSION")).to_owned(),
             mail_connections: 4,
             own_hosts: guard::Allow::default(),

@@ -25,7 +25,7 @@ use super::{SenderConfig, blocked, lasting, passing, recipients};
 use crate::domain::delivery::{MailSecurity, Relay};
 
 /// Relays remembered at a time; the one that was used longest ago makes room.
-const MAX_RELAYS: usize = 64;
+const MAX_RELAYS: usize = 24;
 /// A relay ends the connection, and has not taken the mail (RFC 5321, 3.8).
 const GOOD_BYE: u16 = 421;
 /// How long an idle connection is kept. Relays close theirs after minutes.

@@ -99,6 +99,29 @@ async fn a_compressed_answer_and_a_cookie_are_left_alone() {
     assert_eq!(sink.requests()[1].header("cookie"), None);
 }
 
+/// Each kept connection is one that clients and the database cannot have.
+#[tokio::test]
+async fn only_so_many_connections_are_kept_however_many_hosts_there_are() {
+    let sender = Sender::new(SenderConfig { idle: 3, ..config() }).unwrap();
+    let mut sinks = Vec::new();
+    for _ in 0..12 {
+        sinks.push(HttpSink::start().await);
+    }
+    for _ in 0..2 {
+        for (number, sink) in sinks.iter().enumerate() {
+            let name = if number % 2 == 0 { "ann:secret@" } else { "" };
+            assert_eq!(get(&sender, sink.url().replace("//", &format!("//{name}"))).await.unwrap().status, 200);
+        }
+    }
+    let opened: Vec<usize> = sinks.iter().map(HttpSink::connections).collect();
+    assert_eq!(opened, [1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+    let began = Instant::now();
+    while sinks.iter().map(HttpSink::open).sum::<usize>() > 3 {
+        assert!(began.elapsed() < Duration::from_secs(10), "the others are closed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn connections_are_kept() {
     let sink = HttpSink::start().await;

@@ -98,6 +98,7 @@ struct State {
     requests: Mutex<Vec<Recorded>>,
     taken: AtomicUsize,
     connections: AtomicUsize,
+    open: AtomicUsize,
     arrived: Notify,
 }
 
@@ -170,6 +171,11 @@ impl HttpSink {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// How many are open now.
+    pub fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
     /// The next request that `next` has not returned yet.
     pub async fn next(&self) -> Recorded {
         let index = self.state.taken.fetch_add(1, Ordering::SeqCst);
@@ -208,6 +214,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Stat
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("a socket");
         state.connections.fetch_add(1, Ordering::SeqCst);
+        state.open.fetch_add(1, Ordering::SeqCst);
         let (tls, state) = (tls.clone(), Arc::clone(&state));
         tokio::spawn(async move {
             // A client that hangs up is the client's business.
@@ -218,6 +225,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Stat
                     Err(error) => Err(error),
                 },
             };
+            state.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
