@@ -240,10 +240,8 @@ impl ApiError {
                 });
                 fields.chain(params.iter().map(|at| param_data(language, at))).collect()
             }
-            Refusal::PusherInUse { dependents, others } => {
-                let shown = |dependent: &Dependent| json!({ "id": dependent.id, "name": dependent.name });
-                json!({ "dependents": dependents.iter().map(shown).collect::<Value>(), "others": others })
-            }
+            Refusal::PusherInUse { dependents, others } => dependents_data(dependents, *others),
+            Refusal::WouldBreak { dependents, .. } => dependents_data(dependents, 0),
             Refusal::BaseNotPublic(id) => json!({ "base_pusher": id }),
             Refusal::WrongState(state) => json!({ "state": state }),
             Refusal::NotRenderable { member, reason } => json!({ "name": member, "reason": reason }),
@@ -303,6 +301,11 @@ impl ApiError {
     }
 }
 
+fn dependents_data(dependents: &[Dependent], others: u64) -> Value {
+    let shown = |dependent: &Dependent| json!({ "id": dependent.id, "name": dependent.name });
+    json!({ "dependents": dependents.iter().map(shown).collect::<Value>(), "others": others })
+}
+
 fn param_data(language: messages::Language, at: &ParamProblem) -> Value {
     json!({
         "param": at.param,
@@ -327,6 +330,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::MemberNameTaken(_)
         | Refusal::PusherInUse { .. }
+        | Refusal::WouldBreak { .. }
         | Refusal::SharedIsFinal
         | Refusal::ProtectedNotShared
         | Refusal::BaseNotPublic(_)

@@ -205,6 +205,15 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
             )
         }
         Refusal::PusherInUse { .. } => ("Other pushers build on this one.".into(), "有其他推送器基于它。".into()),
+        Refusal::WouldBreak { dependents, fields, params } => {
+            let first = dependents.first().map_or("", |dependent| dependent.name.as_str());
+            let faults = Refusal::Fields { fields: fields.clone(), params: params.clone() };
+            let faults = |language| self::refusal(language, &faults);
+            (
+                format!("{first} is built on this one and would no longer fit: {}", faults(Language::English)),
+                format!("“{first}”基于它，改动后将不再适用：{}", faults(Language::Chinese)),
+            )
+        }
         Refusal::SharedIsFinal => (
             "A shared pusher can no longer be changed, and only an administrator can delete it.".into(),
             "已公开的推送器不能再修改，只有管理员可以删除。".into(),

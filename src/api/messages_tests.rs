@@ -46,6 +46,7 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::GroupFull(5),
         Refusal::MemberNameTaken("a".into()),
         Refusal::PusherInUse { dependents: Vec::new(), others: 1 },
+        Refusal::WouldBreak { dependents: Vec::new(), fields: Vec::new(), params: Vec::new() },
         Refusal::ProtectedNotShared,
         Refusal::BaseNotPublic(id()),
         Refusal::AddressIsFinal(id()),

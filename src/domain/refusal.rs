@@ -196,6 +196,15 @@ pub enum Refusal {
         /// How many there are beside these.
         others: u64,
     },
+    /// After this change others that build on the Pusher would be refused whatever they are pushed with.
+    WouldBreak {
+        /// Which.
+        dependents: Vec<Dependent>,
+        /// What would be wrong with the first of them.
+        fields: Vec<FieldFault>,
+        /// Which of its predefined parameters would not be taken.
+        params: Vec<ParamProblem>,
+    },
     /// A shared Pusher no longer changes, and only an admin deletes it.
     SharedIsFinal,
     /// A protected Pusher cannot be shared.
@@ -260,7 +269,7 @@ impl Refusal {
             Self::GroupFull(_) => "group_full",
             Self::MemberNameTaken(_) => "member_name_taken",
             Self::NotRenderable { .. } => "not_renderable",
-            Self::PusherInUse { .. } => "pusher_in_use",
+            Self::PusherInUse { .. } | Self::WouldBreak { .. } => "pusher_in_use",
             Self::SharedIsFinal => "shared_is_final",
             Self::ProtectedNotShared => "protected_not_shared",
             Self::BaseNotPublic(_) => "base_not_public",

@@ -10,8 +10,8 @@ use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
 use crate::domain::pusher::{Pusher, Target, Unfollowed, check_group, check_preset, follow};
-use crate::domain::refusal::{Faults, Refusal};
-use crate::domain::resolve::check_predefined;
+use crate::domain::refusal::{Dependent, Faults, Refusal};
+use crate::domain::resolve::{check_dependent, check_predefined};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{PusherKind, StoredPusher, Tx};
@@ -74,6 +74,7 @@ pub async fn change(
     };
     add_to(&mut faults, led)?;
     faults.refuse_if_any()?;
+    check_dependents(engine, &mut tx, &before, &after).await?;
     tx.update_pusher(engine.store.sealer(), &after).await?;
     record(engine, &mut tx, caller, AuditAction::PusherChanged, &after).await?;
     tx.commit().await?;
@@ -265,6 +266,49 @@ fn check_values(
 ) -> Result<()> {
     let before = before.cloned().map(as_pusher);
     Ok(check_predefined(&as_pusher(pusher.clone()), before.as_ref(), target, engine.clock.now())?)
+}
+
+/// Nothing that builds on a Pusher comes to be refused whatever it is pushed with: the next alert would be the first to tell.
+/// All of it is the owner's, or the Pusher would be shared and could not change.
+async fn check_dependents(engine: &Engine, tx: &mut Tx, before: &StoredPusher, after: &StoredPusher) -> Result<()> {
+    if resolves_alike(before, after) {
+        return Ok(());
+    }
+    let (mut was, mut is) = (itself(before), itself(after));
+    let (mut dependents, mut first) = (Vec::new(), None);
+    for id in tx.all_dependents_of(after.id(), MOST_DEPENDENTS).await? {
+        let Ok(led) = followed(engine, tx, &id, &mut was).await? else { continue };
+        let Ok(leads) = followed(engine, tx, &id, &mut is).await? else { continue };
+        let Some(dependent) = is.get(&id) else { continue };
+        let faults = check_dependent(dependent, &led, &leads, engine.clock.now());
+        if faults.is_empty() {
+            continue;
+        }
+        let name = tx.pusher(engine.store.sealer(), &id).await?.map(|found| found.name().to_owned());
+        dependents.push(Dependent { id, name: name.unwrap_or_default() });
+        first.get_or_insert(faults);
+    }
+    match first {
+        Some(Faults { fields, params, .. }) => Err(Refusal::WouldBreak { dependents, fields, params }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a change is of what only pushing straight to it shows, such as its name.
+fn resolves_alike(before: &StoredPusher, after: &StoredPusher) -> bool {
+    match (before, after) {
+        (StoredPusher::Preset(before), StoredPusher::Preset(after)) => {
+            before.base_pusher == after.base_pusher
+                && before.params == after.params
+                && before.redefine_content == after.redefine_content
+        }
+        (StoredPusher::Group(before), StoredPusher::Group(after)) => {
+            before.pushers == after.pushers
+                && before.param_map == after.param_map
+                && before.redefine_content == after.redefine_content
+        }
+        _ => false,
+    }
 }
 
 /// Where a Pusher leads, or the base that is not there.

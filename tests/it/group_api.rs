@@ -28,6 +28,7 @@ both!(
     the_group_counts_as_one_of_the_chain,
     deleting_a_group_revokes_what_waits,
     a_group_that_others_build_on_stays,
+    a_change_that_would_break_what_is_built_on_it_is_refused,
     a_preset_is_no_group,
 );
 
@@ -430,6 +431,34 @@ async fn a_group_that_others_build_on_stays() {
     ann.delete(&format!("/preset/{preset}/")).await.data();
     ann.delete(&path).await.data();
     assert_eq!(ann.get(&path).await.refusal(), (404, "pusher_not_found"));
+}
+
+/// Or the next alert would be the first to tell.
+async fn a_change_that_would_break_what_is_built_on_it_is_refused() {
+    let (_world, ann, path) = pair().await;
+    let group = path.split('/').nth(2).unwrap();
+    ann.preset(group, json!({ "title": "<_0>" })).await;
+    let between = ann.preset(group, json!({})).await;
+    let built = ann.preset(&between, json!({ "p1.title": "t" })).await;
+    let listed = json!({ "dependents": [{ "id": built, "name": "preset" }], "others": 0 });
+    for refused in [
+        ann.patch(&format!("{path}pusher/p1/"), json!({ "name": "first" })).await,
+        ann.delete(&format!("{path}pusher/p1/")).await,
+        ann.patch(&path, json!({ "pushers": [member("p2", "ntfy")] })).await,
+    ] {
+        assert_eq!(refused.refusal(), (409, "pusher_in_use"));
+        assert_eq!(refused.body["data"], listed);
+        let told = refused.body["message"].as_str().unwrap();
+        assert!(
+            told.ends_with("would no longer fit: p1.title: addresses a member that the group does not have"),
+            "{told}"
+        );
+    }
+    ann.patch(&path, json!({ "name": "other", "pushers": [member("p3", "bark"), member("p1", "webhook")] }))
+        .await
+        .data();
+    ann.patch(&format!("/preset/{built}/"), json!({ "params": {} })).await.data();
+    ann.patch(&format!("{path}pusher/p1/"), json!({ "name": "first" })).await.data();
 }
 
 async fn a_preset_is_no_group() {

@@ -22,6 +22,7 @@ both!(
     an_admin_reads_and_deletes_but_neither_changes_nor_builds,
     a_base_that_is_not_there_is_told,
     what_others_build_on_cannot_be_deleted,
+    a_base_keeps_taking_what_is_predefined_on_it,
     a_circle_is_refused,
     eight_in_a_chain_are_enough,
     a_chain_cannot_grow_too_long_from_below,
@@ -319,6 +320,21 @@ async fn what_others_build_on_cannot_be_deleted() {
     );
     scene.ann.delete(&format!("/group/{group}/")).await.data();
     scene.ann.delete(&path).await.data();
+}
+
+async fn a_base_keeps_taking_what_is_predefined_on_it() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    let base = ann.preset("webhook", json!({})).await;
+    let built = ann.preset(&base, json!({ "priority": "loud", "colour": "red" })).await;
+    let path = format!("/preset/{base}/");
+    let refused = ann.patch(&path, json!({ "base_pusher": "ntfy", "params": {} })).await;
+    assert_eq!(refused.refusal(), (409, "pusher_in_use"));
+    assert_eq!(refused.body["data"]["dependents"], json!([{ "id": built, "name": "preset" }]));
+    let told = refused.body["message"].as_str().unwrap();
+    assert!(told.ends_with("would no longer fit: priority: must be a whole number"), "{told}");
+    ann.patch(&format!("/preset/{built}/"), json!({ "params": { "priority": 5 } })).await.data();
+    ann.patch(&path, json!({ "base_pusher": "ntfy", "params": {} })).await.data();
 }
 
 async fn a_circle_is_refused() {

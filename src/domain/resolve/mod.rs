@@ -32,7 +32,7 @@ use front::Front;
 use layers::CONTENT;
 pub use lent::{Lent, hidden_secrets, lent, unmarked_secrets};
 use pool::{Faults, Origin, Pool};
-pub use predefined::check_predefined;
+pub use predefined::{check_dependent, check_predefined};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;

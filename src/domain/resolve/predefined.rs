@@ -22,6 +22,20 @@ pub fn check_predefined(
     target: &Target,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    unfit(pusher, before, target, now).refuse_if_any()
+}
+
+/// What of a Pusher that led to `was` would be at fault when it leads to `leads`, because something that it is built on has
+/// changed.
+pub fn check_dependent(pusher: &Pusher, was: &Target, leads: &Target, now: Timestamp) -> Faults {
+    let before = unfit(pusher, None, was, now);
+    let mut faults = unfit(pusher, None, leads, now);
+    faults.fields.retain(|fault| !before.fields.contains(fault));
+    faults.params.retain(|fault| !before.params.contains(fault));
+    faults
+}
+
+fn unfit(pusher: &Pusher, before: Option<&Pusher>, target: &Target, now: Timestamp) -> Faults {
     let mut faults = Faults::default();
     if redefines_nobody(pusher, before, target) {
         faults.add("redefine_content", "unknown_member");
@@ -39,7 +53,7 @@ pub fn check_predefined(
             }
         }
     }
-    faults.refuse_if_any()
+    faults
 }
 
 /// Whether `:content` would go to a member that the Group does not have.
