@@ -34,7 +34,7 @@ pub struct Credentials {
 #[derive(Debug, Object)]
 #[oai(rename = "Login")]
 pub struct LoginView {
-    /// Whether the password was right.
+    /// Whether the password was right. Of an account whose address is not confirmed yet it never is.
     #[oai(rename = "isLogin")]
     pub is_login: bool,
     /// Whether there is an account with this address.

@@ -35,7 +35,7 @@ impl PushBody {
 
     pub(super) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ApiError> {
         let not_utf8 = || ApiError::bad_request(&BadRequest::BodyNotUtf8);
-        match BodyKind::of(content_type) {
+        match BodyKind::of(content_type, bytes) {
             _ if bytes.is_empty() => Ok(Self::Empty),
             BodyKind::Json => match json(bytes)? {
                 Value::Object(params) => Ok(Self::Params(params)),
@@ -55,8 +55,13 @@ impl PushBody {
 pub(super) fn json(bytes: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(unmarked(bytes)).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let is_text = std::str::from_utf8(bytes).is_ok();
-        ApiError::bad_request(&if is_text { BadRequest::JsonInvalid { line, column } } else { BadRequest::BodyNotUtf8 })
+        ApiError::bad_request(&if std::str::from_utf8(bytes).is_err() {
+            BadRequest::BodyNotUtf8
+        } else if error.to_string().starts_with("recursion limit") {
+            BadRequest::JsonTooDeep
+        } else {
+            BadRequest::JsonInvalid { line, column }
+        })
     })
 }
 

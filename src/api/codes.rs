@@ -33,7 +33,11 @@ pub const CODES: &[Code] = &[
     ("last_admin", 409, "It would leave no administrator"),
     ("member_name_taken", 409, "The Group has a member of this name"),
     ("protected_not_shared", 409, "A protected Pusher cannot be shared, nor a shared one protected"),
-    ("pusher_in_use", 409, "Others build on it: `data.dependents`, and `data.others` more"),
+    (
+        "pusher_in_use",
+        409,
+        "Others build on it, or would no longer fit on it: `data.dependents`, and `data.others` more",
+    ),
     ("shared_is_final", 409, "What is shared can no longer be changed"),
     ("wrong_state", 409, "Not in the state that `data.state` names"),
     ("body_too_large", 413, "The body is larger than `data.limit` bytes"),

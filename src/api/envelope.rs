@@ -111,6 +111,8 @@ pub enum BadRequest {
     BodyNotUtf8,
     /// The body is no JSON from this line and column on.
     JsonInvalid { line: usize, column: usize },
+    /// The body is JSON, and lists and objects stand too deep in others.
+    JsonTooDeep,
     /// The body could not be read to its end.
     BodyUnreadable,
     /// The body is larger than so many bytes.
@@ -123,6 +125,8 @@ pub enum BadRequest {
     RequestInvalid,
     /// There is nothing at this path.
     UnknownPath,
+    /// The path is a push's, with more after its content.
+    SlashInContent,
     /// The path takes other methods: those named, separated by commas.
     Method(String),
 }
@@ -169,6 +173,7 @@ impl ApiError {
             BadRequest::JsonInvalid { line, column } => {
                 Self::new(StatusCode::BAD_REQUEST, "body_invalid", messages::json_invalid(language, *line, *column))
             }
+            BadRequest::JsonTooDeep => Self::new(StatusCode::BAD_REQUEST, "body_invalid", notice(Notice::JsonTooDeep)),
             BadRequest::BodyUnreadable => {
                 Self::new(StatusCode::BAD_REQUEST, "body_unreadable", notice(Notice::BodyUnreadable))
             }
@@ -188,6 +193,9 @@ impl ApiError {
             }
             BadRequest::UnknownPath => {
                 Self::new(StatusCode::NOT_FOUND, "path_not_found", messages::not_found(language, "path"))
+            }
+            BadRequest::SlashInContent => {
+                Self::new(StatusCode::NOT_FOUND, "path_not_found", notice(Notice::SlashInContent))
             }
             BadRequest::Method(allowed) => {
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", notice(Notice::Method))
@@ -224,7 +232,7 @@ impl ApiError {
     }
 
     fn one_param(code: &'static str, param: &str, why: &str, reason: &str) -> Self {
-        let problem = messages::field_reason(messages::language(), reason);
+        let problem = messages::field_reason(messages::language(), param, reason);
         let data = json!([{ "param": param, "problem": problem, "code": why }]);
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{param}: {problem}")).with_data(data)
     }
@@ -235,7 +243,7 @@ impl ApiError {
             Refusal::Params(problems) => problems.iter().map(|at| param_data(language, at)).collect(),
             Refusal::Fields { fields, params } => {
                 let fields = fields.iter().map(|fault| {
-                    let problem = messages::field_reason(language, fault.reason);
+                    let problem = messages::field_reason(language, &fault.field, fault.reason);
                     json!({ "param": fault.field, "problem": problem, "code": fault.reason })
                 });
                 fields.chain(params.iter().map(|at| param_data(language, at))).collect()

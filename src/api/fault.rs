@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub allowed: &'a str,
     /// The largest body taken, in bytes.
     pub body_limit: usize,
+    /// What was asked for.
+    pub path: &'a str,
     /// What is wrong with a parameter of this name that is not of its type, if that is known.
     pub expected: &'a dyn Fn(&str) -> Option<Problem>,
 }
@@ -77,9 +79,15 @@ fn is_too_large(cause: &io::Error) -> bool {
         .is_some_and(|inner| inner.is::<TooLarge>() || inner.downcast_ref::<io::Error>().is_some_and(is_too_large))
 }
 
+/// Whether a path would be a push's with its content, had that no slash.
+fn has_slash_in_content(path: &str) -> bool {
+    path.strip_prefix("/push/").is_some_and(|rest| rest.split('/').filter(|segment| !segment.is_empty()).count() > 2)
+}
+
 /// For errors whose status says all that is told. None says who the caller is: that is never asked of poem.
 fn by_status(error: &Error, context: Context<'_>) -> ApiError {
     let fault = match error.status() {
+        StatusCode::NOT_FOUND if has_slash_in_content(context.path) => BadRequest::SlashInContent,
         StatusCode::NOT_FOUND => BadRequest::UnknownPath,
         StatusCode::METHOD_NOT_ALLOWED => BadRequest::Method(context.allowed.to_owned()),
         StatusCode::PAYLOAD_TOO_LARGE => BadRequest::BodyTooLarge(context.body_limit),

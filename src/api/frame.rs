@@ -150,7 +150,8 @@ impl<E: Endpoint> Endpoint for Frame<E> {
 
         let logged = id.clone();
         let work = async {
-            let (mut response, route) = self.answer(request).await;
+            let asked = path.as_ref().map_or("/", PathAndQuery::path);
+            let (mut response, route) = self.answer(request, asked).await;
             finish(&mut response, &id);
             let status = response.status().as_u16();
             self.options.metrics.answered(status);
@@ -158,10 +159,7 @@ impl<E: Endpoint> Endpoint for Frame<E> {
             let route = route.as_deref().filter(|pattern| !pattern.trim_matches('/').is_empty());
             match route {
                 Some(pattern) => log(method.as_str(), self.options.routes.path(pattern), status, started),
-                None => {
-                    let path = path.as_ref().map_or("/", PathAndQuery::path);
-                    log(method.as_str(), &first_segment(path), status, started);
-                }
+                None => log(method.as_str(), &first_segment(asked), status, started),
             }
             response
         };
@@ -171,7 +169,7 @@ impl<E: Endpoint> Endpoint for Frame<E> {
 
 impl<E: Endpoint> Frame<E> {
     /// The answer, whatever happens, and the pattern of the route that gave it.
-    async fn answer(&self, mut request: Request) -> (Response, Option<Arc<str>>) {
+    async fn answer(&self, mut request: Request, path: &str) -> (Response, Option<Arc<str>>) {
         let body_limit = self.options.body_limit;
         let address = self.options.gate.client(&request);
         let admitted = self.options.gate.admit(&request, address);
@@ -193,9 +191,8 @@ impl<E: Endpoint> Frame<E> {
         let request = match read_ahead(request, brings).await {
             Ok(request) => request,
             Err(broken) => {
-                let refused =
-                    fault::answer(broken.into(), fault::Context { allowed: "", body_limit, expected: &|_| None });
-                return (last_if(true, refused), None);
+                let context = fault::Context { allowed: "", body_limit, path, expected: &|_| None };
+                return (last_if(true, fault::answer(broken.into(), context)), None);
             }
         };
         match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {
@@ -209,7 +206,7 @@ impl<E: Endpoint> Frame<E> {
                 let (routes, pattern) = (&self.options.routes, route.as_deref().unwrap_or_default());
                 let allowed = routes.methods(pattern);
                 let expected = |parameter: &str| routes.fault(pattern, parameter).cloned();
-                (fault::answer(error, fault::Context { allowed, body_limit, expected: &expected }), route)
+                (fault::answer(error, fault::Context { allowed, body_limit, path, expected: &expected }), route)
             }
             Err(panic) => {
                 let cause = format!("an endpoint panicked: {}", panic_text(panic.as_ref()));

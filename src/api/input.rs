@@ -36,16 +36,23 @@ pub enum BodyKind {
 }
 
 impl BodyKind {
-    /// Reads a `Content-Type`; its parameters do not matter.
-    pub fn of(content_type: Option<&str>) -> Self {
+    /// Reads a `Content-Type`; its parameters do not matter. What says that it is a form, because some programs say so of
+    /// whatever they are given, is JSON if it begins as an object: a form has neither braces nor quotation marks.
+    pub fn of(content_type: Option<&str>, bytes: &[u8]) -> Self {
         let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
             JSON => Self::Json,
+            FORM if begins_as_object(bytes) => Self::Json,
             FORM => Self::Form,
             "text/plain" => Self::Text,
             _ => Self::Other,
         }
     }
+}
+
+fn begins_as_object(bytes: &[u8]) -> bool {
+    let inner = bytes.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| matches!(inner, [b'"' | b'}', ..]))
 }
 
 impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
@@ -68,7 +75,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes().await?;
-        Ok(Self(parse(BodyKind::of(request.content_type()), &bytes)?))
+        Ok(Self(parse(BodyKind::of(request.content_type(), &bytes), &bytes)?))
     }
 }
 

@@ -54,9 +54,15 @@ fn media_types_are_told_apart() {
         ("application/jsonx", BodyKind::Other),
         ("", BodyKind::Other),
     ] {
-        assert_eq!(BodyKind::of(Some(text)), kind, "{text}");
+        assert_eq!(BodyKind::of(Some(text), b"a=b"), kind, "{text}");
     }
-    assert_eq!(BodyKind::of(None), BodyKind::Other);
+    assert_eq!(BodyKind::of(None, b"{}"), BodyKind::Other);
+    for json in [r#"{"a":1}"#, "\n{ \"a\": 1 }", "{}", "{\"a"] {
+        assert_eq!(BodyKind::of(Some(FORM), json.as_bytes()), BodyKind::Json, "{json}");
+    }
+    for form in ["{a}=1", "%7B%22a%22:1}", "\"a\"=1", "a={\"b\":1}", "{", ""] {
+        assert_eq!(BodyKind::of(Some(FORM), form.as_bytes()), BodyKind::Form, "{form}");
+    }
 }
 
 #[test]

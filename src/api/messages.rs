@@ -105,7 +105,10 @@ pub fn problem(language: Language, problem: &Problem) -> String {
         ),
         Problem::AtInPast => ("the time has passed".into(), "时间已过".into()),
         Problem::AtTooFar => ("the time is more than seven days ahead".into(), "时间超出七天".into()),
-        Problem::DelayAndAt => ("delay and at cannot be given together".into(), "delay 与 at 不能同时给出".into()),
+        Problem::DelayAndAt => (
+            "delay and at cannot be given together; send a predefined one empty to give the other".into(),
+            "delay 与 at 不能同时给出；要改用另一个，请将预设的那个传为空".into(),
+        ),
         Problem::BadKey => (
             "must be 1 to 255 visible ASCII characters, given once".into(),
             "必须是 1 到 255 个可见 ASCII 字符，且只能给出一次".into(),
@@ -129,8 +132,40 @@ fn type_name(kind: ParamType) -> (&'static str, &'static str) {
     }
 }
 
+/// What a field must be that is at fault for a reason that says little by itself.
+fn rule_of_field(field: &str, reason: &str) -> Option<(&'static str, &'static str)> {
+    let last = field.rsplit('.').next().unwrap_or(field);
+    Some(match (last, reason) {
+        _ if field.starts_with("param_map.") => match reason {
+            "invalid" => ("must be a list of targets of the form member.param", "必须是 member.param 形式的目标列表"),
+            "empty" => {
+                ("must name at least one target of the form member.param", "至少需要一个 member.param 形式的目标")
+            }
+            "bad_name" => {
+                ("is not the name of a parameter or modifier, or leads to none", "不是合法的参数名或修饰符名")
+            }
+            _ => return None,
+        },
+        ("redefine_content", "empty") => ("cannot be empty: leave it out or send null", "不能为空：请省略或设为 null"),
+        ("redefine_content", "bad_name") => {
+            ("is not the name of a parameter or modifier", "不是合法的参数名或修饰符名")
+        }
+        ("name", "bad_name") => (
+            "must be a letter a-z, then letters a-z, digits and _, at most 64 characters",
+            "须以小写字母开头，其后为小写字母、数字或下划线，最多 64 个字符",
+        ),
+        ("name" | "source" | "q", "invalid") => ("holds a control character", "含有控制字符"),
+        ("email" | "limit_email", "invalid") => ("must be a mail address", "必须是邮箱地址"),
+        ("which", "unknown") => ("must be auto, referer or admin", "只能是 auto、referer 或 admin"),
+        _ => return None,
+    })
+}
+
 /// Why a field is not acceptable, for the reason words that are in use; any other word stands for itself.
-pub fn field_reason(language: Language, reason: &str) -> String {
+pub fn field_reason(language: Language, field: &str, reason: &str) -> String {
+    if let Some((english, chinese)) = rule_of_field(field, reason) {
+        return language.pick(english, chinese).to_owned();
+    }
     let (english, chinese) = match reason {
         "empty" | "missing" => ("is required", "必填"),
         "too_long" => ("is too long", "过长"),
@@ -139,7 +174,10 @@ pub fn field_reason(language: Language, reason: &str) -> String {
             let least = *PASSWORD_LENGTH.start();
             return language.pick(format!("must have {least} characters at least"), format!("至少需要 {least} 个字符"));
         }
-        "not_a_time" => ("must be a time, such as 2030-01-31T08:00:00Z", "必须是时间，如 2030-01-31T08:00:00Z"),
+        "not_a_time" => (
+            "must be a time, such as 2030-01-31T08:00:00Z or 2030-01-31T16:00:00+08:00, whose + is %2B in a query",
+            "必须是时间，如 2030-01-31T08:00:00Z 或 2030-01-31T16:00:00+08:00（查询中的 + 须写成 %2B）",
+        ),
         "too_many" => ("has too many entries", "条目过多"),
         "unknown" => ("is not known", "不存在"),
         "taken" => ("is taken", "已被占用"),
@@ -170,7 +208,8 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
     let (english, chinese): (String, String) = match refusal {
         Refusal::Params(problems) => return param_list(language, problems.iter().map(|p| (&*p.param, &p.problem))),
         Refusal::Fields { fields, params } => {
-            let field = |fault: &FieldFault| format!("{}: {}", fault.field, field_reason(language, fault.reason));
+            let field =
+                |fault: &FieldFault| format!("{}: {}", fault.field, field_reason(language, &fault.field, fault.reason));
             let mut parts: Vec<_> = fields.iter().map(field).collect();
             if !params.is_empty() {
                 parts.push(param_list(language, params.iter().map(|at| (&*at.param, &at.problem))));
@@ -280,7 +319,10 @@ pub fn not_found(language: Language, what: &str) -> String {
 /// Why a caller is not let in.
 pub fn unauthorized(language: Language, problem: AuthProblem) -> String {
     let (english, chinese) = match problem {
-        AuthProblem::Missing => ("This needs a token.", "需要令牌。"),
+        AuthProblem::Missing => (
+            "This needs a token, in a header `Authorization: Bearer <token>`.",
+            "需要令牌，请放在请求头 `Authorization: Bearer <令牌>` 中。",
+        ),
         AuthProblem::Invalid => ("The token is not valid.", "令牌无效。"),
         AuthProblem::Expired => ("The token has expired.", "令牌已过期。"),
     };
@@ -314,6 +356,8 @@ pub enum Notice {
     Busy,
     /// The body is not UTF-8.
     BodyNotUtf8,
+    /// A body whose lists and objects stand too deep in others.
+    JsonTooDeep,
     /// The body could not be read to its end.
     BodyUnreadable,
     /// Neither JSON nor a form.
@@ -322,6 +366,8 @@ pub enum Notice {
     Encoding,
     /// The path or the query is not valid UTF-8, or not well formed.
     RequestInvalid,
+    /// A slash in the content of a push, in its path.
+    SlashInContent,
     /// Another method is needed.
     Method,
 }
@@ -333,6 +379,7 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
         Notice::Forbidden => ("You may not do this.", "没有权限。"),
         Notice::Busy => ("The server is busy; try again soon.", "服务器繁忙，请稍后重试。"),
         Notice::BodyNotUtf8 => ("The body is not UTF-8.", "请求体不是 UTF-8 编码。"),
+        Notice::JsonTooDeep => ("The body nests lists and objects too deeply.", "请求体中的列表和对象嵌套过深。"),
         Notice::BodyUnreadable => ("The body could not be read.", "无法读取请求体。"),
         Notice::MediaType => (
             "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded; a push takes text/plain as well.",
@@ -346,6 +393,9 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
             "The path or the query is not well formed, or not UTF-8 once decoded.",
             "路径或查询格式错误，或解码后不是 UTF-8。",
         ),
+        Notice::SlashInContent => {
+            ("There is no such path; a slash in the content is written %2F.", "路径不存在；内容中的斜杠须写成 %2F。")
+        }
         Notice::Method => ("This path does not take this method.", "该路径不支持此请求方法。"),
     };
     language.pick(english, chinese)

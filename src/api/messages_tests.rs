@@ -150,8 +150,29 @@ fn every_reason_that_a_field_is_refused_for_has_a_text_in_both_languages() {
     ] {
         let quoted = format!("\"{reason}\"");
         assert!(rules.iter().any(|text| text.contains(&quoted)), "nobody is refused for {reason}");
-        let (english, chinese) = (field_reason(Language::English, reason), field_reason(Language::Chinese, reason));
+        let (english, chinese) =
+            (field_reason(Language::English, "f", reason), field_reason(Language::Chinese, "f", reason));
         assert!(english.contains(' ') && english.is_ascii(), "{reason}: {english}");
         assert!(!chinese.is_ascii(), "{reason}: {chinese}");
+    }
+}
+
+#[test]
+fn what_a_field_must_be_is_said_by_its_name() {
+    for (field, reason, said) in [
+        ("pushers.0.name", "bad_name", "must be a letter a-z, then"),
+        ("name", "invalid", "holds a control character"),
+        ("param_map.a", "invalid", "must be a list of targets"),
+        ("param_map.a", "empty", "must name at least one target"),
+        ("param_map.name", "bad_name", "is not the name of a parameter"),
+        ("param_map.a", "reserved", "is a reserved name"),
+        ("redefine_content", "empty", "cannot be empty: leave it out or send null"),
+        ("limit_email", "invalid", "must be a mail address"),
+        ("which", "unknown", "must be auto, referer or admin"),
+        ("name", "empty", "is required"),
+    ] {
+        let english = field_reason(Language::English, field, reason);
+        assert!(english.starts_with(said), "{field} {reason}: {english}");
+        assert!(!field_reason(Language::Chinese, field, reason).is_ascii(), "{field} {reason}");
     }
 }

@@ -130,7 +130,9 @@ impl PushApi {
 
     /// Push with content in the path
     ///
-    /// `content` stands for the parameter that the Pusher's `redefine_content` names, else for `content`.
+    /// `content` stands for the parameter that the Pusher's `redefine_content` names, else for `content`. A Group without one
+    /// deals it to all members as it is, past its `param_map`, and each member's own chain says what it stands for. A slash in
+    /// it is written `%2F`.
     #[oai(path = "/push/:pusher_id/:content", method = "get", operation_id = "pushContentGet")]
     async fn push_content_get(
         &self,

@@ -42,7 +42,7 @@ pub struct RevokeApi;
 impl RevokeApi {
     /// Revoke a task that still waits
     ///
-    /// Always succeeds. If `state` is `revoked`, the task is never delivered. In a `fallback` Group, to revoke the step that
+    /// Succeeds for every id, once it is known who asks. If `state` is `revoked`, the task is never delivered. In a `fallback` Group, to revoke the step that
     /// is under way is to take the message back: the later ones are `skipped`, unless another one is under way. To revoke one
     /// that is held leaves it out.
     #[oai(path = "/revoke/task/:task_id", method = "get", operation_id = "revokeTask")]
@@ -60,7 +60,7 @@ impl RevokeApi {
 
     /// Revoke what still waits of a push
     ///
-    /// Always succeeds. Tasks that run or have ended stay as they are.
+    /// Succeeds for every id, once it is known who asks. Tasks that run or have ended stay as they are.
     #[oai(path = "/revoke/push/:push_id", method = "get", operation_id = "revokePush")]
     async fn revoke_push(
         &self,

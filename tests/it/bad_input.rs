@@ -48,6 +48,7 @@ async fn a_body_that_is_not_what_it_says() {
         (Some(JSON), "\"content\"", 422, "param_invalid"),
         (Some(JSON), "null", 422, "param_invalid"),
         (Some(JSON), " ", 400, "body_invalid"),
+        (Some(FORM), r#"{"content":"c""#, 400, "body_invalid"),
         (Some(JSON), "content=c", 400, "body_invalid"),
         (Some("application/xml"), "<a/>", 415, "media_type_unsupported"),
         (Some("multipart/form-data; boundary=x"), "--x--", 415, "media_type_unsupported"),
@@ -369,6 +370,8 @@ async fn lists_that_cannot_be() {
         ("/task/?all=1", "all: must be true or false"),
         ("/preset/x/?force=", "force: must be true or false"),
         ("/task/?state=sleeping", "state: must be one of: waiting, held, running, succeeded, failed, revoked, skipped"),
+        ("/push/x/disk/full/", "There is no such path; a slash in the content is written %2F."),
+        ("/pushes/x/disk/full/", "There is no such path."),
     ] {
         let method = if path.contains("force") { "DELETE" } else { "GET" };
         let answer = scene.ann.send(method, path, None, b"").await;

@@ -206,7 +206,7 @@ async fn errors_follow_the_language_asked_for() {
         }
     }
     let unknown = ann.anonymous().send_with("GET", "/preset/", None, &[("accept-language", "zh-TW")], b"").await;
-    assert_eq!(unknown.body["message"], "需要令牌。");
+    assert_eq!(unknown.body["message"], "需要令牌，请放在请求头 `Authorization: Bearer <令牌>` 中。");
 }
 
 async fn a_request_id_comes_back() {

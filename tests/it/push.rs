@@ -42,6 +42,8 @@ async fn a_post_pushes_its_body() {
         (Some(JSON), body, as_json),
         (Some("application/json; charset=utf-8"), r#"{"a":1}"#, json!({ "a": 1 })),
         (Some(FORM), "title=a+b%26c&n=1&n=2", json!({ "title": "a b&c", "n": ["1", "2"] })),
+        // As `curl -d` sends it.
+        (Some(FORM), r#"{"title":"a & b","n":1}"#, json!({ "title": "a & b", "n": 1 })),
         (Some(TEXT), "two\nlines & more", json!({ "content": "two\nlines & more" })),
         (Some(JSON), "", json!({})),
         (None, "", json!({})),

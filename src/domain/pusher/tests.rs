@@ -140,7 +140,7 @@ fn the_fields_of_a_preset() {
     assert_eq!(with_name(&"é".repeat(100)), Ok(()));
     assert_eq!(with_name(" "), field("name", "empty"));
     assert_eq!(with_name(&"é".repeat(101)), field("name", "too_long"));
-    assert_eq!(with_name("a\nb"), field("name", "bad_name"));
+    assert_eq!(with_name("a\nb"), field("name", "invalid"));
 
     let redefine = |name: &str| check_preset(&Preset { redefine_content: Some(name.to_owned()), ..preset("a", "s") });
     for name in ["title", "_title_1", "p1.title", "p1._title", "X-Any"] {

@@ -62,7 +62,7 @@ fn check_title(name: &str) -> Result<(), &'static str> {
     } else if name.chars().count() > MAX_TITLE {
         Err("too_long")
     } else if name.chars().any(char::is_control) {
-        Err("bad_name")
+        Err("invalid")
     } else {
         Ok(())
     }
