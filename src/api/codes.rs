@@ -39,6 +39,7 @@ pub const CODES: &[Code] = &[
         "Others build on it, or would no longer fit on it: `data.dependents`, and `data.others` more",
     ),
     ("shared_is_final", 409, "What is shared can no longer be changed"),
+    ("too_many_pushers", 409, "The account has as many Presets and Groups as it may"),
     ("wrong_state", 409, "Not in the state that `data.state` names"),
     ("body_too_large", 413, "The body is larger than `data.limit` bytes"),
     ("uri_too_long", 414, "The path and the query are too long"),

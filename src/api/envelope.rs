@@ -259,6 +259,7 @@ impl ApiError {
             | Refusal::GroupInGroup(_)
             | Refusal::GroupEmpty
             | Refusal::GroupFull(_)
+            | Refusal::TooManyPushers(_)
             | Refusal::MemberNameTaken(_)
             | Refusal::ProtectedNotShared
             | Refusal::AddressIsFinal(_)
@@ -339,6 +340,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         Refusal::MemberNameTaken(_)
         | Refusal::PusherInUse { .. }
         | Refusal::WouldBreak { .. }
+        | Refusal::TooManyPushers(_)
         | Refusal::SharedIsFinal
         | Refusal::ProtectedNotShared
         | Refusal::BaseNotPublic(_)

@@ -24,6 +24,7 @@ fn every_error_has_its_status_and_code() {
         (Refusal::GroupInGroup(id()).into(), 422, "group_in_group"),
         (Refusal::GroupEmpty.into(), 422, "group_empty"),
         (Refusal::GroupFull(5).into(), 422, "group_full"),
+        (Refusal::TooManyPushers(1000).into(), 409, "too_many_pushers"),
         (Refusal::MemberNameTaken("a".into()).into(), 409, "member_name_taken"),
         (Refusal::PusherInUse { dependents: Vec::new(), others: 1 }.into(), 409, "pusher_in_use"),
         (Refusal::ProtectedNotShared.into(), 409, "protected_not_shared"),

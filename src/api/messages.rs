@@ -253,6 +253,10 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
                 format!("“{first}”基于它，改动后将不再适用：{}", faults(Language::Chinese)),
             )
         }
+        Refusal::TooManyPushers(limit) => (
+            format!("An account may have {limit} presets and groups; delete one first."),
+            format!("每个账号最多拥有 {limit} 个预设和群组，请先删除一个。"),
+        ),
         Refusal::SharedIsFinal => (
             "A shared pusher can no longer be changed, and only an administrator can delete it.".into(),
             "已公开的推送器不能再修改，只有管理员可以删除。".into(),

@@ -44,6 +44,7 @@ fn every_refusal_has_a_text_in_both_languages() {
         Refusal::GroupInGroup(id()),
         Refusal::GroupEmpty,
         Refusal::GroupFull(5),
+        Refusal::TooManyPushers(1000),
         Refusal::MemberNameTaken("a".into()),
         Refusal::PusherInUse { dependents: Vec::new(), others: 1 },
         Refusal::WouldBreak { dependents: Vec::new(), fields: Vec::new(), params: Vec::new() },

@@ -17,6 +17,8 @@ pub const MAX_MEMBERS: usize = 5;
 pub const MAX_DEPTH: usize = 8;
 /// Longest name of a Preset or Group, in characters.
 pub const MAX_TITLE: usize = 100;
+/// Most Presets and Groups of an account that is no administrator's: nobody fills the disk with what no quota counts.
+pub const MAX_PUSHERS: usize = 1000;
 
 /// A Pusher built on another one, with parameters of its own.
 #[derive(Debug, Clone, PartialEq)]

@@ -205,6 +205,8 @@ pub enum Refusal {
         /// Which of its predefined parameters would not be taken.
         params: Vec<ParamProblem>,
     },
+    /// The account has as many Presets and Groups as it may.
+    TooManyPushers(usize),
     /// A shared Pusher no longer changes, and only an admin deletes it.
     SharedIsFinal,
     /// A protected Pusher cannot be shared.
@@ -270,6 +272,7 @@ impl Refusal {
             Self::MemberNameTaken(_) => "member_name_taken",
             Self::NotRenderable { .. } => "not_renderable",
             Self::PusherInUse { .. } | Self::WouldBreak { .. } => "pusher_in_use",
+            Self::TooManyPushers(_) => "too_many_pushers",
             Self::SharedIsFinal => "shared_is_final",
             Self::ProtectedNotShared => "protected_not_shared",
             Self::BaseNotPublic(_) => "base_not_public",

@@ -9,7 +9,7 @@ use super::{Caller, Engine};
 use crate::domain::audit::AuditAction;
 use crate::domain::id::PusherId;
 use crate::domain::permission::{Action, Standing};
-use crate::domain::pusher::{Pusher, Target, Unfollowed, check_group, check_preset, follow};
+use crate::domain::pusher::{MAX_PUSHERS, Pusher, Target, Unfollowed, check_group, check_preset, follow};
 use crate::domain::refusal::{Dependent, Faults, Refusal};
 use crate::domain::resolve::{check_dependent, check_predefined};
 use crate::domain::time::Timestamp;
@@ -30,7 +30,7 @@ async fn begin(engine: &Engine, caller: &Caller) -> Result<Tx> {
 /// Checks and stores a new Pusher.
 ///
 /// # Errors
-/// If it is not valid, builds on what the caller may not build on, or the database fails.
+/// If it is not valid, builds on what the caller may not build on, is one too many, or the database fails.
 pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> Result<StoredPusher> {
     // One transaction from checking to writing: what it is built on cannot change or go meanwhile.
     let mut tx = begin(engine, caller).await?;
@@ -40,6 +40,10 @@ pub async fn create(engine: &Engine, caller: &Caller, pusher: StoredPusher) -> R
         add_to(&mut faults, led)?;
     }
     faults.refuse_if_any()?;
+    let most = i64::try_from(MAX_PUSHERS).unwrap_or(i64::MAX);
+    if !caller.account.is_admin() && tx.count_pushers(&caller.account.id).await? >= most {
+        return Err(Refusal::TooManyPushers(MAX_PUSHERS).into());
+    }
     tx.insert_pusher(engine.store.sealer(), &pusher).await?;
     record(engine, &mut tx, caller, AuditAction::PusherMade, &pusher).await?;
     tx.commit().await?;

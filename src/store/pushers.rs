@@ -234,6 +234,16 @@ impl Tx {
         Ok(rows.into_iter().map(|(id,)| PusherId::new(id)).collect())
     }
 
+    /// How many Presets and Groups an account has.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_pushers(&mut self, owner: &AccountId) -> Result<i64> {
+        let (count,): (i64,) = on!(self, conn => sqlx::query_as("SELECT COUNT(*) FROM pusher WHERE owner = $1")
+            .bind(owner.as_str().to_owned()).fetch_one(conn).await)?;
+        Ok(count)
+    }
+
     /// Adds a Pusher.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Presets: made, read, changed and deleted by their owner alone, and never left without a way to a Service.
 
+use fanfare::domain::id::PusherId;
+use fanfare::domain::pusher::Preset;
+use fanfare::store::StoredPusher;
 use serde_json::{Value, json};
 
 use crate::support::client::{FORM, text};
@@ -23,6 +26,7 @@ both!(
     a_base_that_is_not_there_is_told,
     what_others_build_on_cannot_be_deleted,
     a_base_keeps_taking_what_is_predefined_on_it,
+    nobody_fills_the_disk_with_presets,
     a_circle_is_refused,
     eight_in_a_chain_are_enough,
     a_chain_cannot_grow_too_long_from_below,
@@ -335,6 +339,30 @@ async fn a_base_keeps_taking_what_is_predefined_on_it() {
     assert!(told.ends_with("would no longer fit: priority: must be a whole number"), "{told}");
     ann.patch(&format!("/preset/{built}/"), json!({ "params": { "priority": 5 } })).await.data();
     ann.patch(&path, json!({ "base_pusher": "ntfy", "params": {} })).await.data();
+}
+
+async fn nobody_fills_the_disk_with_presets() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    let one = ann.preset("webhook", json!({})).await;
+    let store = &world.engine().store;
+    let mut tx = store.edit().await.unwrap();
+    let Some(StoredPusher::Preset(first)) = tx.pusher(store.sealer(), &PusherId::new(one.clone())).await.unwrap()
+    else {
+        panic!("the one just made")
+    };
+    for number in 1..1000 {
+        let another = Preset { id: PusherId::new(format!("p{number}")), ..first.clone() };
+        tx.insert_pusher(store.sealer(), &StoredPusher::Preset(another)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let more = json!({ "name": "more", "base_pusher": "webhook" });
+    assert_eq!(ann.post("/preset/", more.clone()).await.refusal(), (409, "too_many_pushers"));
+    let group = json!({ "name": "more", "pushers": [{ "name": "a", "base_pusher": "webhook" }] });
+    assert_eq!(ann.post("/group/", group).await.refusal(), (409, "too_many_pushers"));
+    world.user("bob").await.post("/preset/", more.clone()).await.data();
+    ann.delete(&format!("/preset/{one}/")).await.data();
+    ann.post("/preset/", more).await.data();
 }
 
 async fn a_circle_is_refused() {
