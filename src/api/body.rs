@@ -48,6 +48,30 @@ impl PushBody {
     }
 }
 
+/// That there is no body: whoever sends one with a push by GET means it to arrive.
+pub struct NoBody;
+
+impl NoBody {
+    /// Makes sure of it.
+    ///
+    /// # Errors
+    /// If there is one, or it cannot be read.
+    pub async fn read(body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = body.take()?.into_bytes().await?;
+        if bytes.is_empty() { Ok(Self) } else { Err(ApiError::bad_request(&BadRequest::BodyWithGet).into()) }
+    }
+}
+
+impl<'a> ApiExtractor<'a> for NoBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    async fn from_request(_: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        Self::read(body).await
+    }
+}
+
 /// A body that is JSON.
 ///
 /// # Errors

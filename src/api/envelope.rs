@@ -115,6 +115,8 @@ pub enum BadRequest {
     JsonTooDeep,
     /// The body could not be read to its end.
     BodyUnreadable,
+    /// There is a body where none is read.
+    BodyWithGet,
     /// The body is larger than so many bytes.
     BodyTooLarge(usize),
     /// The body is of a media type that is not taken.
@@ -177,6 +179,7 @@ impl ApiError {
             BadRequest::BodyUnreadable => {
                 Self::new(StatusCode::BAD_REQUEST, "body_unreadable", notice(Notice::BodyUnreadable))
             }
+            BadRequest::BodyWithGet => Self::new(StatusCode::BAD_REQUEST, "body_invalid", notice(Notice::BodyWithGet)),
             BadRequest::BodyTooLarge(limit) => {
                 let text = messages::body_too_large(language, *limit);
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text).with_data(json!({ "limit": limit }))

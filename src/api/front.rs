@@ -9,7 +9,7 @@ use poem::http::{Method, StatusCode};
 use poem::{Endpoint, PathPattern, Request, Response, Result};
 use serde::Serialize;
 
-use super::body::PushBody;
+use super::body::{NoBody, PushBody};
 use super::envelope::{ApiError, enveloped};
 use super::idempotency::mark_replayed;
 use super::push::take;
@@ -33,7 +33,7 @@ impl<E> Front<E> {
         let mut body = poem::RequestBody::new(request.take_body());
         let body = match *request.method() {
             Method::POST => PushBody::read(&request, &mut body).await?,
-            _ => PushBody::Empty,
+            _ => NoBody::read(&mut body).await.map(|NoBody| PushBody::Empty)?,
         };
         let pattern = usize::from(target.content.is_some());
         let pushed = take(&self.engine, &request, &target.pusher, target.content, body).await;

@@ -364,6 +364,8 @@ pub enum Notice {
     JsonTooDeep,
     /// The body could not be read to its end.
     BodyUnreadable,
+    /// A push by GET that has a body.
+    BodyWithGet,
     /// Neither JSON nor a form.
     MediaType,
     /// A body that is compressed.
@@ -385,6 +387,10 @@ pub fn notice(language: Language, notice: Notice) -> &'static str {
         Notice::BodyNotUtf8 => ("The body is not UTF-8.", "请求体不是 UTF-8 编码。"),
         Notice::JsonTooDeep => ("The body nests lists and objects too deeply.", "请求体中的列表和对象嵌套过深。"),
         Notice::BodyUnreadable => ("The body could not be read.", "无法读取请求体。"),
+        Notice::BodyWithGet => (
+            "A push by GET takes no body: use POST, or put the parameters into the query.",
+            "GET 推送不接受请求体：请改用 POST，或将参数放入查询。",
+        ),
         Notice::MediaType => (
             "The Content-Type is not supported; use application/json or application/x-www-form-urlencoded; a push takes text/plain as well.",
             "不支持该 Content-Type，请使用 application/json 或 application/x-www-form-urlencoded；推送还可用 text/plain。",

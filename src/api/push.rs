@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Tag;
 use super::auth::{Auth, admit, in_headers, in_params};
-use super::body::{PushBody, query};
+use super::body::{NoBody, PushBody, query};
 use super::envelope::ApiError;
 use super::idempotency::{Answered, key};
 use crate::domain::id::PusherId;
@@ -123,6 +123,7 @@ impl PushApi {
         request: &Request,
         /// The id of a Service, Preset or Group.
         pusher_id: Path<String>,
+        _body: NoBody,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, None, PushBody::Empty).await
@@ -142,6 +143,7 @@ impl PushApi {
         pusher_id: Path<String>,
         /// One percent-encoded segment.
         content: Path<String>,
+        _body: NoBody,
         _auth: Auth,
     ) -> Result<Answered<PushView>, ApiError> {
         take(&engine, request, &pusher_id.0, Some(content.0), PushBody::Empty).await

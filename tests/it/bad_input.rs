@@ -11,6 +11,7 @@ both!(
     bytes_that_are_no_text,
     a_body_that_is_too_large,
     a_body_without_a_length_that_is_too_large,
+    a_body_where_none_is_read,
     parameters_that_cannot_be,
     requests_that_cannot_be_read,
     a_member_takes_no_token,
@@ -122,6 +123,20 @@ async fn a_body_without_a_length_that_is_too_large() {
     request.extend_from_slice(b"0\r\n\r\n");
     assert_refused(&scene.ann.raw(request).await, 413, "body_too_large", "chunked");
     nothing_was_queued(&scene).await;
+}
+
+async fn a_body_where_none_is_read() {
+    let scene = Scene::start().await;
+    let push = format!("/push/{}", scene.hook);
+    for path in [format!("{push}/"), format!("{push}/disk%20full/")] {
+        for (content_type, body) in [(JSON, r#"{"content":"c"}"#), (FORM, "content=c"), (TEXT, "c")] {
+            let answer = scene.ann.send("GET", &path, Some(content_type), body.as_bytes()).await;
+            assert_refused(&answer, 400, "body_invalid", &path);
+        }
+    }
+    nothing_was_queued(&scene).await;
+    scene.ann.send("GET", &format!("{push}/?content=c"), Some(JSON), b"").await.data();
+    scene.arrived().await;
 }
 
 async fn parameters_that_cannot_be() {
