@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::auth::{admit, in_body, in_headers, in_query};
 use super::envelope::ApiError;
+use super::form;
+use super::input::MAX_FAULTS;
 use super::scopes::{Access, access, acts, takes_parameters};
+use crate::domain::refusal::{FieldFault, Refusal};
 use crate::domain::scope::Scope;
 use crate::error::{AuthProblem, Error};
 use crate::flow::{Caller, Engine};
@@ -33,6 +36,8 @@ struct Operation {
     acts: bool,
     /// The token may stand in its body.
     takes_parameters: bool,
+    /// The names in its query, if it is one that has such and no others.
+    names: Option<Vec<String>>,
 }
 
 /// A part of a path.
@@ -99,6 +104,9 @@ where
             Ok(None) => {}
             Err(error) => return refused(error),
         }
+        if let Err(error) = operation.takes_query(&request) {
+            return refused(ApiError::from(error).into());
+        }
         // What may change an account, a session or a token: afterwards none of them is taken on trust.
         let pushes = matches!(operation.access, Access::Open(Scope::Push) | Access::Needs(Scope::Push));
         let changes = operation.method != Method::GET && !pushes;
@@ -124,6 +132,36 @@ impl Operation {
         };
         self.segments.len() == segments.len() && self.segments.iter().zip(segments).all(fits)
     }
+
+    /// Refuses what it would pass over: with a filter misspelt, a list shows everything, and whoever reads it believes it.
+    /// Names that begin with `_` are nobody's.
+    fn takes_query(&self, request: &Request) -> std::result::Result<(), Refusal> {
+        let (Some(names), Some(query)) = (&self.names, request.uri().query()) else { return Ok(()) };
+        let given = form::parse(query.as_bytes()).unwrap_or_default().into_iter().map(|(name, _)| name);
+        let mut left: Vec<&String> = names.iter().collect();
+        let faults = given.filter(|name| !name.starts_with('_')).filter_map(|name| {
+            match left.iter().position(|known| **known == name) {
+                Some(at) => {
+                    left.remove(at);
+                    None
+                }
+                None if names.contains(&name) => Some(FieldFault { field: name, reason: "duplicate" }),
+                None => Some(FieldFault { field: name, reason: "unknown" }),
+            }
+        });
+        let fields: Vec<_> = faults.take(MAX_FAULTS).collect();
+        if fields.is_empty() { Ok(()) } else { Err(Refusal::Fields { fields, params: Vec::new() }) }
+    }
+}
+
+/// The names in the query of an operation, unless it takes any. What acts is called by links, to which the programs that
+/// hand them on add names of their own.
+fn names(operation: &Value, acts: bool) -> Option<Vec<String>> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let queries: Vec<_> = parameters.filter(|parameter| parameter["in"] == "query").collect();
+    let open = queries.is_empty() || queries.iter().any(|parameter| parameter["schema"]["type"] == "object");
+    let names = queries.iter().filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect();
+    (!acts && !open).then_some(names)
 }
 
 /// The operations of a document; where two fit a path, the one with the earlier word comes first, as the router has it.
@@ -137,7 +175,8 @@ fn operations(document: &Value) -> Vec<Operation> {
                 let segments = path.split('/').filter(|part| !part.is_empty()).map(segment).collect();
                 let (acts, takes_parameters) = (acts(id), takes_parameters(id));
                 let path = path.as_str().into();
-                found.push(Operation { method, path, segments, access, acts, takes_parameters });
+                let names = names(operation, acts);
+                found.push(Operation { method, path, segments, access, acts, takes_parameters, names });
             }
         }
     }

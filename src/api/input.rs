@@ -15,8 +15,8 @@ use crate::domain::refusal::{ParamProblem, Problem, Refusal};
 /// The media type of a form.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Most faults that are told of one body.
-const MAX_FAULTS: usize = 64;
+/// Most faults that are told of one request.
+pub const MAX_FAULTS: usize = 64;
 
 /// The body, as JSON or as a form.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -377,18 +377,23 @@ async fn lists_that_cannot_be() {
         ("/task/?state=sleeping", "param_invalid"),
         ("/task/?since=yesterday", "field_invalid"),
         ("/preset/?cursor=Zm9v", "cursor_invalid"),
+        ("/task/?status=failed", "field_invalid"),
+        ("/task/?state=failed&state=waiting", "field_invalid"),
+        ("/service/?Limit=5", "field_invalid"),
     ] {
         assert_refused(&scene.ann.get(path).await, 422, code, path);
     }
     for (path, said) in [
         ("/task/?limit=many", "limit: must be a whole number"),
         ("/task/?all=1", "all: must be true or false"),
+        ("/task/?pusher=p&limit=5&limit=6&x=&_=1", "pusher: is not known; limit: is there twice; x: is not known"),
+        ("/preset/x/?_token=&forse=true", "forse: is not known"),
         ("/preset/x/?force=", "force: must be true or false"),
         ("/task/?state=sleeping", "state: must be one of: waiting, held, running, succeeded, failed, revoked, skipped"),
         ("/push/x/disk/full/", "There is no such path; a slash in the content is written %2F."),
         ("/pushes/x/disk/full/", "There is no such path."),
     ] {
-        let method = if path.contains("force") { "DELETE" } else { "GET" };
+        let method = if path.contains("/x/?") { "DELETE" } else { "GET" };
         let answer = scene.ann.send(method, path, None, b"").await;
         assert_eq!(answer.body["message"], said, "{path}");
     }

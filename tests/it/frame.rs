@@ -165,7 +165,7 @@ async fn the_slash_at_the_end_is_optional_everywhere() {
         let fresh = path.contains("logout");
         let expected = ask(&if fresh { world.user("ann").await } else { ann.clone() }, &method, &with).await;
         assert_ne!(expected.1, "path_not_found", "{method} {path}");
-        for other in [without.to_owned(), format!("{without}?x=/"), format!("{with}?x=/")] {
+        for other in [without.to_owned(), format!("{without}?_x=/"), format!("{with}?_x=/")] {
             let ann = if fresh { world.user("ann").await } else { ann.clone() };
             assert_eq!(ask(&ann, &method, &other).await, expected, "{method} {other}");
         }
