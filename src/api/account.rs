@@ -14,7 +14,8 @@ use super::input::Input;
 use super::messages::language;
 use super::origin::{origin, visitor};
 use crate::error::Error;
-use crate::flow::{Engine, enroll, login, sessions, users};
+use crate::flow::login::{self, Login};
+use crate::flow::{Engine, enroll, sessions, users};
 use crate::store::UserRecord;
 
 /// The word in place of a token with which an admin confirms.
@@ -34,15 +35,19 @@ pub struct Credentials {
 #[derive(Debug, Object)]
 #[oai(rename = "Login")]
 pub struct LoginView {
-    /// Whether the password was right. Of an account whose address is not confirmed yet it never is.
+    /// Whether there is a session now.
     #[oai(rename = "isLogin")]
     pub is_login: bool,
     /// Whether there is an account with this address.
     #[oai(rename = "isRegistered")]
     pub is_registered: bool,
-    /// The session's token; only if the password was right.
+    /// The session's token; only if there is one.
     #[oai(skip_serializing_if_is_none)]
     pub token: Option<String>,
+    /// Why there is none although the password is right: `unconfirmed`, as long as the link in the mail has not been
+    /// followed, or `disabled`. Otherwise left out.
+    #[oai(skip_serializing_if_is_none)]
+    pub obstacle: Option<String>,
 }
 
 /// What to sign up with.
@@ -154,7 +159,9 @@ impl AccountApi {
     ) -> Result<Reply<LoginView>, ApiError> {
         let Credentials { email, password } = credentials.0;
         let login = login::login(&engine, &email, &password, &visitor(request)).await?;
-        Ok(Reply(LoginView { is_login: login.token.is_some(), is_registered: login.is_registered, token: login.token }))
+        let Login { is_registered, token, obstacle } = login;
+        let obstacle = obstacle.map(|obstacle| obstacle.as_str().to_owned());
+        Ok(Reply(LoginView { is_login: token.is_some(), is_registered, token, obstacle }))
     }
 
     /// Log out

@@ -20,7 +20,8 @@ use crate::domain::pusher::{MAX_MEMBERS, MAX_TITLE};
 const PARAMETERS: &str = "Parameters";
 const FORM_PARAMETERS: &str = "FormParameters";
 /// Fields that an answer leaves out where they mean nothing.
-const LEFT_OUT: [(&str, &str); 3] = [("Login", "token"), ("Task", "attempt_log"), ("Token", "token")];
+const LEFT_OUT: [(&str, &str); 4] =
+    [("Login", "obstacle"), ("Login", "token"), ("Task", "attempt_log"), ("Token", "token")];
 
 /// Writes it into a finished document.
 pub fn add(document: &mut Value) {

@@ -38,8 +38,37 @@ static HASHING: Semaphore = Semaphore::const_new(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     pub is_registered: bool,
-    /// The new session's token, if the password was right.
+    /// The new session's token, if the password was right and nothing else is in the way.
     pub token: Option<String>,
+    /// What else is in the way. Only who knows the password learns it.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// Why somebody gets no session although the password is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The address is not confirmed yet.
+    Unconfirmed,
+    /// An administrator has disabled the account.
+    Disabled,
+}
+
+impl Obstacle {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unconfirmed => "unconfirmed",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    fn of(account: &Account) -> Option<Self> {
+        match (account.disabled, account.confirmed) {
+            (true, _) => Some(Self::Disabled),
+            (false, false) => Some(Self::Unconfirmed),
+            (false, true) => None,
+        }
+    }
 }
 
 /// Checks an address and a password, and begins a session if they are right. Both outcomes are recorded; an address that
@@ -67,14 +96,14 @@ pub async fn login(engine: &Engine, email: &str, password: &str, visitor: &Visit
         engine.door.password_right(counted, visitor, engine.clock.now());
     }
     let known = account.as_ref().map(|account| account.id.clone());
-    let token = match account.filter(|_| right) {
+    let (token, obstacle) = match account.filter(|_| right) {
         Some(account) => begin_session(engine, account.id, &Proof(hash), visitor).await?,
-        None => None,
+        None => (None, None),
     };
     if token.is_none() {
         record_failure(engine, known.as_ref(), visitor.origin).await?;
     }
-    Ok(Login { is_registered, token })
+    Ok(Login { is_registered, token, obstacle })
 }
 
 async fn record_failure(engine: &Engine, account: Option<&AccountId>, origin: Option<IpAddr>) -> Result<()> {
@@ -266,8 +295,13 @@ pub fn new_secret() -> String {
     URL_SAFE_NO_PAD.encode(secret)
 }
 
-/// Begins a session, unless its holder is shut out or has another password by now.
-async fn begin_session(engine: &Engine, holder: AccountId, proof: &Proof, visitor: &Visitor) -> Result<Option<String>> {
+/// Begins a session, unless something is in its way, or its holder is gone or has another password by now.
+async fn begin_session(
+    engine: &Engine,
+    holder: AccountId,
+    proof: &Proof,
+    visitor: &Visitor,
+) -> Result<(Option<String>, Option<Obstacle>)> {
     let token = format!("ff_{}", new_secret());
     let now = engine.clock.now();
     let agent = visitor.user_agent.as_ref();
@@ -275,14 +309,15 @@ async fn begin_session(engine: &Engine, holder: AccountId, proof: &Proof, visito
     let hash = TokenHash::of(&token);
     let mut tx = engine.store.write().await?;
     let holds = proof.holds(&mut tx, &holder).await?;
-    if !holds || tx.account(&holder).await?.is_none_or(|account| !account.confirmed || account.disabled) {
-        return Ok(None);
+    let Some(account) = tx.account(&holder).await?.filter(|_| holds) else { return Ok((None, None)) };
+    if let Some(obstacle) = Obstacle::of(&account) {
+        return Ok((None, Some(obstacle)));
     }
     tx.insert_token(&hash, &holder, now, now.plus_ms(IDLE_MS)).await?;
     tx.insert_session(&unguessable(rand::random()), &hash, agent.as_deref().filter(|text| !text.is_empty())).await?;
     tx.audit(&engine.event(&somebody(Some(holder), visitor.origin), AuditAction::Login)).await?;
     tx.commit().await?;
-    Ok(Some(token))
+    Ok((Some(token), None))
 }
 
 /// A turn at hashing: few have one at a time.

@@ -3,7 +3,7 @@
 use fanfare::domain::account::Role;
 use fanfare::domain::id::AccountId;
 use fanfare::store::{NewAccount, TokenHash};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::{FORM, LOGIN, TEXT, text};
 use crate::support::world::{PASSWORD, World, both};
@@ -186,10 +186,19 @@ async fn add(world: &World, name: &str, confirmed: bool, disabled: bool) -> Acco
 
 async fn an_account_that_is_not_confirmed_or_disabled_gets_no_token() {
     let world = world().await;
-    for (name, confirmed, disabled) in [("new", false, false), ("shut", true, true), ("fine", true, false)] {
+    for (name, confirmed, disabled, obstacle) in [
+        ("new", false, false, json!("unconfirmed")),
+        ("gone", false, true, json!("disabled")),
+        ("shut", true, true, json!("disabled")),
+        ("fine", true, false, Value::Null),
+    ] {
         add(&world, name, confirmed, disabled).await;
         let fine = confirmed && !disabled;
-        let answer = world.anonymous().login(&format!("{name}@example.com"), PASSWORD).await;
+        let email = format!("{name}@example.com");
+        let answer = world.anonymous().login(&email, "another password").await;
+        assert_eq!(answer, json!({ "isLogin": false, "isRegistered": true }), "{name}: not for everybody");
+        let answer = world.anonymous().login(&email, PASSWORD).await;
+        assert_eq!(answer["obstacle"], obstacle, "{name}");
         assert_eq!((&answer["isLogin"], answer.get("token").is_some()), (&json!(fine), fine), "{name}");
         assert_eq!(answer["isRegistered"], true, "{name}");
     }
