@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::address::{Gate, counted};
+use crate::api::closing::Closing;
 use crate::api::connections::Connections;
 use crate::config::{Config, Synchronous};
 use crate::domain::account::{Role, email_key};
@@ -192,12 +193,15 @@ fn serve(
     let most_bytes = config.limits.body_bytes();
     let (proxies, count_loopback) = (networks(&config.trusted_proxies), config.limits.count_loopback);
     let gate = Gate::new(engine.clone(), proxies.clone(), count_loopback, most_bytes);
-    let endpoint = api::endpoint(engine.clone(), most_bytes, gate);
+    let closing = Arc::new(Closing::default());
+    let endpoint = api::endpoint(engine.clone(), most_bytes, gate, closing.clone());
+    let ends = closing.clone();
     let stopped = async move {
         let _ = stopped.await;
+        ends.begin();
     };
     let counted = move |peer| counted(peer, &proxies, count_loopback);
-    let acceptor = Connections::new(acceptor, config.limits.connections, counted);
+    let acceptor = Connections::new(acceptor, config.limits.connections, counted, closing);
     let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS);
     tokio::spawn(server.run_with_graceful_shutdown(endpoint, stopped, Some(GRACE)))
 }

@@ -1,6 +1,6 @@
 //! What a connection may cost: so many are open at a time, half of them at most from one address, one more is told so at
 //! once, and one on which no answer could be sent for long is closed, whether its client sends a head or a body too slowly,
-//! reads too slowly, or does nothing.
+//! reads too slowly, or does nothing. When the server ends, none of that goes on for long.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,11 +18,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use super::closing::Closing;
 use super::messages::{self, Language, Notice};
 use super::{bare, malformed};
 
 /// How long a connection may go without a byte of an answer. Longer than proxies usually keep one for later.
 pub const SILENCE: Duration = Duration::from_secs(75);
+/// How long a request may take to come in whole, and its answer to go out, once the server ends.
+const HURRY: Duration = Duration::from_secs(3);
 /// Connections that are being told that there are too many; more than these are only closed.
 const MOST_REFUSED: usize = 64;
 /// How long telling may take.
@@ -37,21 +40,30 @@ pub struct Connections<A, C> {
     inner: A,
     places: Places<C>,
     refusals: Arc<Semaphore>,
-    silence: Duration,
+    patience: Patience,
     /// When it was last told that none could be accepted.
     warned: Option<Instant>,
 }
 
+/// How long a connection is waited for.
+#[derive(Clone)]
+struct Patience {
+    silence: Duration,
+    hurry: Duration,
+    closing: Arc<Closing>,
+}
+
 impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64>> Connections<A, C> {
     /// At most so many at a time, and half of them from peers for which `counted` gives the same number.
-    pub fn new(inner: A, most: usize, counted: C) -> Self {
+    pub fn new(inner: A, most: usize, counted: C, closing: Arc<Closing>) -> Self {
         let places = Places {
             all: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             share: most.div_ceil(2),
             taken: Arc::default(),
             counted,
         };
-        Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), silence: SILENCE, warned: None }
+        let patience = Patience { silence: SILENCE, hurry: HURRY, closing };
+        Self { inner, places, refusals: Arc::new(Semaphore::new(MOST_REFUSED)), patience, warned: None }
     }
 }
 
@@ -122,7 +134,7 @@ impl<A: Acceptor, C: Fn(IpAddr) -> Option<u64> + Send> Acceptor for Connections<
             };
             let peer = remote.as_socket_addr().map(|peer| peer.ip().to_canonical());
             if let Some(place) = self.places.take(peer) {
-                return Ok((Watched::new(io, self.silence, place), local, remote, scheme));
+                return Ok((Watched::new(io, self.patience.clone(), place), local, remote, scheme));
             }
             if let Ok(turn) = self.refusals.clone().try_acquire_owned() {
                 tokio::spawn(async move {
@@ -149,8 +161,10 @@ async fn refuse(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
 /// A connection with its place among those that may be open, and an alarm.
 pub struct Watched<Io> {
     io: Io,
-    silence: Duration,
+    patience: Patience,
     answered: Instant,
+    /// When it saw that the server ends.
+    closing_since: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
     /// What goes out in place of what was to be written, and how much of it has.
     instead: Option<(Vec<u8>, usize)>,
@@ -158,22 +172,36 @@ pub struct Watched<Io> {
 }
 
 impl<Io> Watched<Io> {
-    fn new(io: Io, silence: Duration, place: Place) -> Self {
-        let answered = Instant::now();
-        Self { io, silence, answered, alarm: Box::pin(tokio::time::sleep(silence)), instead: None, _place: place }
+    fn new(io: Io, patience: Patience, place: Place) -> Self {
+        let (answered, alarm) = (Instant::now(), Box::pin(tokio::time::sleep(patience.silence)));
+        Self { io, patience, answered, closing_since: None, alarm, instead: None, _place: place }
     }
 
-    /// What cannot go on now fails once the time is up. The alarm is set anew only when it rings.
+    /// What cannot go on now fails once the time is up. The alarm is set anew only when it rings, and when the server ends,
+    /// at which every connection is looked at.
     fn or_silence<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
             return done;
         }
+        let Patience { silence, hurry, closing } = &self.patience;
+        if self.closing_since.is_none() && closing.has_begun() {
+            let now = Instant::now();
+            self.closing_since = Some(now);
+            self.alarm.as_mut().reset(now + *hurry);
+        }
         while self.alarm.as_mut().poll(cx).is_ready() {
-            let until = self.answered + self.silence;
-            if until <= Instant::now() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            self.alarm.as_mut().reset(until);
+            let now = Instant::now();
+            let (until, answering) = match self.closing_since {
+                None => (self.answered + *silence, false),
+                // A request of this very connection may be among them.
+                Some(since) => (since.max(self.answered) + *hurry, closing.is_answering()),
+            };
+            let again = match until <= now {
+                true if !answering => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                true => now + *hurry,
+                false => until,
+            };
+            self.alarm.as_mut().reset(again);
         }
         Poll::Pending
     }
@@ -279,7 +307,8 @@ mod tests {
     async fn one_too_many_is_told_so_and_a_silent_one_is_closed() {
         let inner = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
         let silence = Duration::from_millis(50);
-        let mut acceptor = Connections { silence, ..Connections::new(inner, 1, |_| None) };
+        let mut acceptor = Connections::new(inner, 1, |_| None, Arc::default());
+        acceptor.patience.silence = silence;
         let address = *acceptor.local_addr()[0].as_socket_addr().unwrap();
         let mut first = TcpStream::connect(address).await.unwrap();
         let (mut served, ..) = acceptor.accept().await.unwrap();
@@ -302,5 +331,25 @@ mod tests {
         drop(served);
         let _third = TcpStream::connect(address).await.unwrap();
         accepting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn when_the_server_ends_half_a_request_is_not_waited_for_and_an_answer_is() {
+        let inner = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
+        let closing = Arc::new(Closing::default());
+        let mut acceptor = Connections::new(inner, 1, |_| None, closing.clone());
+        acceptor.patience.hurry = Duration::from_millis(20);
+        let mut client = TcpStream::connect(*acceptor.local_addr()[0].as_socket_addr().unwrap()).await.unwrap();
+        let (mut served, ..) = acceptor.accept().await.unwrap();
+        let mut byte = [0; 1];
+        let patiently = Duration::from_millis(100);
+        assert!(tokio::time::timeout(patiently, served.read(&mut byte)).await.is_err(), "there is time");
+        let answering = closing.answer();
+        closing.begin();
+        assert!(tokio::time::timeout(patiently, served.read(&mut byte)).await.is_err(), "somebody is being answered");
+        drop(answering);
+        assert_eq!(served.read(&mut byte).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        served.write_all(b"y").await.unwrap();
+        client.read_exact(&mut byte).await.unwrap();
     }
 }

@@ -16,6 +16,7 @@ use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response, Result}
 use serde_json::Value;
 
 use super::address::Gate;
+use super::closing::Closing;
 use super::envelope::{ApiError, BadRequest};
 use super::fault::{self, TooLarge};
 use super::messages::{Language, speaking};
@@ -52,6 +53,8 @@ pub struct FrameOptions {
     pub gate: Gate,
     /// Where answers are counted.
     pub metrics: Arc<Metrics>,
+    /// Where requests are counted that are being answered.
+    pub closing: Arc<Closing>,
 }
 
 /// The routes of a document: how to name each, and which methods it takes.
@@ -195,6 +198,7 @@ impl<E: Endpoint> Frame<E> {
                 return (last_if(true, fault::answer(broken.into(), context)), None);
             }
         };
+        let _answering = self.options.closing.answer();
         match AssertUnwindSafe(async { self.api.call(request).await }).catch_unwind().await {
             Ok(Ok(output)) => {
                 let response = output.into_response();

@@ -54,7 +54,7 @@ fn server() -> impl Endpoint<Output = Response> {
     let service = OpenApiService::new(Tiny, "tiny", "1");
     let document: Value = serde_json::from_str(&service.spec()).unwrap();
     let (routes, metrics) = (Routes::of_document(&document), Arc::new(Metrics::new()));
-    let options = FrameOptions { routes, body_limit: 64, gate: Gate::open(), metrics };
+    let options = FrameOptions { routes, body_limit: 64, gate: Gate::open(), metrics, closing: Arc::default() };
     let plain = poem::endpoint::make_sync(|_| "hello");
     let routes = Route::new().at("/plain", poem::get(plain)).nest("/", service.into_endpoint());
     frame(routes.boxed(), options)
@@ -248,8 +248,13 @@ async fn every_answer_carries_the_security_headers() {
 #[test]
 fn answers_are_counted_by_class() {
     let metrics = Arc::new(Metrics::new());
-    let options =
-        FrameOptions { routes: Routes::default(), body_limit: 1, gate: Gate::open(), metrics: metrics.clone() };
+    let options = FrameOptions {
+        routes: Routes::default(),
+        body_limit: 1,
+        gate: Gate::open(),
+        metrics: metrics.clone(),
+        closing: Arc::default(),
+    };
     let server = frame(Route::new(), options);
     assert_eq!(block_on(server.get_response(Request::default())).status(), StatusCode::NOT_FOUND);
     assert!(metrics.encode().contains("fanfare_http_requests_total{status=\"4xx\"} 1"));

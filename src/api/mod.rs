@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 mod bare;
 pub mod body;
+pub mod closing;
 pub mod codes;
 pub mod connections;
 pub mod docs;
@@ -52,6 +53,7 @@ use serde_json::Value;
 
 use self::address::Gate;
 use self::admission::Admission;
+use self::closing::Closing;
 use self::frame::{FrameOptions, Routes, frame};
 use self::front::Front;
 use crate::flow::Engine;
@@ -125,10 +127,15 @@ pub fn document_text() -> String {
 }
 
 /// Everything that the server answers.
-pub fn endpoint(engine: Arc<Engine>, body_limit: usize, gate: Gate) -> impl Endpoint<Output = Response> + 'static {
+pub fn endpoint(
+    engine: Arc<Engine>,
+    body_limit: usize,
+    gate: Gate,
+    closing: Arc<Closing>,
+) -> impl Endpoint<Output = Response> + 'static {
     let document = document();
     let (routes, metrics) = (Routes::of_document(&document), engine.metrics.clone());
-    let options = FrameOptions { routes, body_limit, gate, metrics };
+    let options = FrameOptions { routes, body_limit, gate, metrics, closing };
     let text: Arc<str> = document.to_string().into();
     let routes = Route::new()
         .at("/healthz", get(health::healthz))

@@ -10,6 +10,8 @@ use fanfare::domain::time::Clock;
 use fanfare::store::{Claimed, Finish, FinishState};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::support::client::text;
 use crate::support::http_sink::{HttpSink, Play};
@@ -21,6 +23,7 @@ both!(
     what_waits_outlives_the_server,
     what_runs_when_the_server_stops_is_finished,
     what_has_not_started_when_the_server_stops_starts_with_the_next,
+    requests_that_never_come_in_whole_hold_up_no_stop,
     what_outlasts_the_stop_is_handed_back,
     what_was_claimed_ahead_waits_again_when_its_host_hangs,
     what_a_killed_server_had_claimed_runs_again_at_the_next_start,
@@ -91,6 +94,21 @@ async fn what_has_not_started_when_the_server_stops_starts_with_the_next() {
     for task in scene.ann.tasks().await {
         assert_eq!((&task["state"], &task["attempts"]), (&json!("succeeded"), &json!(1)));
     }
+}
+
+async fn requests_that_never_come_in_whole_hold_up_no_stop() {
+    let mut scene = Scene::start().await;
+    let mut halves = Vec::new();
+    for half in ["POST /push/p/ HTTP/1.1\r\nho", "POST /push/p/ HTTP/1.1\r\nhost: f\r\ncontent-length: 9\r\n\r\n{"] {
+        let mut connection = TcpStream::connect(scene.world.address()).await.unwrap();
+        connection.write_all(half.as_bytes()).await.unwrap();
+        halves.push(connection);
+    }
+    // Its connection comes after theirs: when it is answered, they have been accepted.
+    scene.push(json!({})).await;
+    let begun = Instant::now();
+    scene.world.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 async fn what_outlasts_the_stop_is_handed_back() {
